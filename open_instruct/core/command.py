@@ -1,0 +1,53 @@
+"""The command line of every `python -m ...`: a settings dataclass in, one clear line out when something is wrong.
+
+    if __name__ == "__main__":
+        run(main, Settings)
+
+Each field of `Settings` is a flag of the same name; its help text stands in `help_field`.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, field
+from typing import Any
+
+from open_instruct.core.errors import UserError, disk_error
+
+
+def help_field(text: str, default: Any = MISSING, **more: Any) -> Any:
+    """A dataclass field with its help text; without `default` the flag must be given."""
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"help": text, **more})
+    return field(default=default, metadata={"help": text, **more})
+
+
+def run(main: Callable[..., None], *settings_classes: type, arguments: list[str] | None = None) -> None:
+    """Parse the command line into the settings classes, call `main` with them, and end the process on a `UserError`.
+
+    Args:
+        main: takes one object of each settings class, in their order.
+        settings_classes: dataclasses; `transformers.HfArgumentParser` makes a flag of each field.
+        arguments: instead of `sys.argv[1:]`.
+    """
+    from transformers import HfArgumentParser  # half a second: only what runs as a command pays it
+
+    description = (sys.modules[main.__module__].__doc__ or "").strip()
+    parser = HfArgumentParser(settings_classes, description=description)
+    guarded(main, *parser.parse_args_into_dataclasses(arguments))
+
+
+def guarded(main: Callable[..., None], *arguments: Any) -> None:
+    """Call `main`; a `UserError` or a failed write becomes one line on standard error and exit code 1."""
+    try:
+        main(*arguments)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f"error: {disk_error(error, error.filename)}")
+    except BrokenPipeError:  # the reader of our output went away (`... | head`)
+        os._exit(141)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: what was finished is kept; the same command goes on from there")

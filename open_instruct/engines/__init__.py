@@ -1,0 +1,53 @@
+"""Who answers a prompt. `base.py` is the contract; every other file here is an engine, named after its file."""
+
+import importlib
+import pkgutil
+from dataclasses import fields
+
+from open_instruct.core.errors import UserError
+from open_instruct.engines.base import Engine
+
+
+def names() -> list[str]:
+    """The engines there are: the files of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+
+
+def open_engine(name: str, options: list[str]) -> Engine:
+    """Start the engine `name` with `options`, each `setting=value`.
+
+    Raises:
+        UserError: no such engine or setting, or a value that is not of the setting's type; the line names those there are.
+    """
+    if name not in names():
+        raise UserError(f"no engine named {name!r}; there are: {', '.join(names())}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    types = {field.name: field.type for field in fields(module.Settings)}
+    values = {}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if key not in types or not equals:
+            raise UserError(f"engine {name}: {option!r} is no setting=value; its settings are: {', '.join(types)}")
+        values[key] = _read(text, types[key], f"engine {name}: {key}")
+    try:
+        settings = module.Settings(**values)
+    except TypeError as error:  # a setting without default was not given
+        raise UserError(f"engine {name}: {str(error).split('() ')[-1]} (give it as --engine_options SETTING=VALUE)") from error
+    return module.Engine(settings)
+
+
+def identity(name: str, options: list[str]) -> dict[str, str]:
+    """What of an engine decides its answers, for a journal to compare: its name and options, without those that only decide
+    its speed (the names in its module's `SPEED_ONLY`)."""
+    speed_only = getattr(importlib.import_module(f"{__name__}.{name}"), "SPEED_ONLY", ())
+    pairs = (option.partition("=") for option in options)
+    return {"name": name, **{key: value for key, _, value in pairs if key not in speed_only}}
+
+
+def _read(text: str, kind: type, what: str):
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{what} must be of type {kind.__name__}, not {text!r}") from error

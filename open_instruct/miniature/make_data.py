@@ -1,0 +1,78 @@
+"""Writes the miniature's files: single instructions with their answers for stage 1, and the evaluation items for stage 3.
+
+    python -m open_instruct.miniature.make_data --train_file data/train/miniature/instructions.jsonl --eval_dir data/eval/miniature
+
+The evaluation's items do not depend on `--seed`: runs with other seeds are measured on the same items.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+from open_instruct.core.command import help_field, run
+from open_instruct.core.records import write_rows
+from open_instruct.miniature.world import (
+    SIMPLE,
+    TASKS,
+    UNSEEN_CHAINS,
+    UNSEEN_PAIRS,
+    draw_words,
+    solve,
+    write_instruction,
+)
+
+
+@dataclass
+class Settings:
+    train_file: str = help_field("where the single instructions go")
+    eval_dir: str = help_field("folder of the evaluation items")
+    rows: int = help_field("single instructions", 20_000)
+    items: int = help_field("evaluation items a benchmark", 300)
+    seed: int = help_field("of the single instructions", 0)
+
+
+def main(settings: Settings) -> None:
+    """Write both and print the counts."""
+    print(f"{settings.train_file}: {write_rows(settings.train_file, training_rows(settings.rows, settings.seed))} rows")
+    for name, chains in _BENCHMARKS.items():
+        path = Path(settings.eval_dir, f"{name}.jsonl")
+        print(f"{path}: {write_rows(path, evaluation_rows(name, chains, settings.items))} items")
+
+
+def training_rows(count: int, seed: int) -> Iterator[dict]:
+    """Single instructions of every task, equally often, with the right answer."""
+    rng = random.Random(seed)
+    for number in range(count):
+        task = rng.choice(list(TASKS))
+        instruction = write_instruction([rng.choice(TASKS[task].phrasings)])
+        words = draw_words(rng)
+        yield {"id": number, "instruction": instruction, "input": " ".join(words), "output": solve(instruction, words)[0]}
+
+
+def evaluation_rows(name: str, chains: list[tuple[str, ...]], count: int) -> Iterator[dict]:
+    """Items that ask for one of `chains`, each with the right answer to every step."""
+    rng = random.Random(name)
+    for number in range(count):
+        chain = rng.choice(chains)
+        words = draw_words(rng)
+        instruction = write_instruction([rng.choice(TASKS[task].phrasings) for task in chain])
+        yield {
+            "id": f"{name}-{number}",
+            "instruction": instruction,
+            "input": " ".join(words),
+            "steps": list(chain),
+            "answers": solve(instruction, words),
+        }
+
+
+_BENCHMARKS: dict[str, list[tuple[str, ...]]] = {
+    "single": [(task,) for task in TASKS],
+    "pairs": sorted(UNSEEN_PAIRS),
+    "chains": sorted(UNSEEN_CHAINS),
+    "longer": list(permutations(SIMPLE, 4)),
+}
+
+if __name__ == "__main__":
+    run(main, Settings)

@@ -1,0 +1,103 @@
+"""Prompt files: a step's system text, examples and question, filled with one row.
+
+The files are in `self-seq/prompts/` (or a folder of the user's); `steps.py` asks with them. The examples come in a few fixed
+orders, and rows next to each other get the same one, so an engine's prefix cache serves everything before the question.
+"""
+
+import hashlib
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from open_instruct.core.errors import UserError
+from open_instruct.core.records import Instruction
+from open_instruct.engines.base import Message
+
+FOLDER = Path(__file__).resolve().parents[1] / "prompts"
+ROWS_AN_ORDER = 512  # rows that share one order of the examples before the next order's turn
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A loaded prompt file. `digest` names its content, so that a journal can tell that the prompt has changed."""
+
+    system: str
+    question: str
+    input_section: str
+    orders: tuple[tuple[Message, ...], ...]
+    digest: str
+
+    def fill(self, number: int, row: Instruction) -> tuple[Message, ...]:
+        """The messages that ask about `row`, the row number `number` of its file."""
+        system = row.extra.get("system_prompt") or self.system
+        start = [{"role": "system", "content": system}] if system else []
+        examples = self.orders[number // ROWS_AN_ORDER % len(self.orders)]
+        return (*start, *examples, {"role": "user", "content": self._question(row)})
+
+    def _question(self, row: Instruction) -> str:
+        section = self.input_section.replace("{input}", row.input) if row.input else ""
+        values = {
+            "{instruction}": row.instruction,
+            "{original}": row.extra.get("original_instruction", row.instruction),
+            "{prompt}": row.prompt,
+            "{input}": section,
+        }
+        # One pass, so that a brace in a row's text is never taken for a place to fill.
+        return re.sub(
+            r"\{(?:instruction|original|prompt|input)\}", lambda place: values[place[0]], self.question
+        ).strip()
+
+
+def load_prompt(folder: Path, name: str) -> Prompt:
+    """Read `folder/name.yaml`.
+
+    Raises:
+        UserError: no such file, not YAML, or a field is missing.
+    """
+    path = folder / f"{name}.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+        system, question, section = (content[key] for key in ("system", "question", "input_section"))
+        examples, orders = content["examples"], content["orders"]
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such prompt file; copy {FOLDER.name}/ and change what you need") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UserError(
+            f"{path}:{mark.line + 1 if mark else 1}: not YAML: {getattr(error, 'problem', error)}"
+        ) from error
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}:1: a prompt file needs system, question, input_section, examples, orders; missing: {error}"
+        ) from error
+    bare = Prompt(system.strip(), question, section.rstrip("\n"), ((),), "")
+    turns = []
+    for example in examples:
+        extra = {"original_instruction": example["original"]} if "original" in example else {}
+        row = Instruction(example["instruction"], example.get("input", ""), "", extra)
+        turns.append(
+            (
+                {"role": "user", "content": bare._question(row)},
+                {"role": "assistant", "content": example["answer"].strip()},
+            )
+        )
+    return Prompt(
+        bare.system,
+        bare.question,
+        bare.input_section,
+        _orders(turns, orders),
+        hashlib.sha256(text.encode()).hexdigest()[:16],
+    )
+
+
+def _orders(turns: list[tuple[Message, Message]], count: int) -> tuple[tuple[Message, ...], ...]:
+    rng = random.Random(0)
+    orders = []
+    for _ in range(max(1, count)):
+        shuffled = rng.sample(turns, len(turns))
+        orders.append(tuple(message for turn in shuffled for message in turn))
+    return tuple(orders)
