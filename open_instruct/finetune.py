@@ -1,9 +1,10 @@
 """Stage 2: fine-tune a causal language model on instructions or conversations, thin over TRL's `SFTTrainer`.
 
-    accelerate launch -m open_instruct.finetune --model_name_or_path MODEL --train_file sit.jsonl --output_dir output/sit
+    accelerate launch -m open_instruct.finetune --model_name_or_path MODEL --train_file sit.jsonl --output_dir DIR
 
 Rows are encoded with a chat template (`core/chat.py`), packed without leaks between them, and the loss is taken on the
-assistant's tokens only. A run that was interrupted goes on from its last whole checkpoint when the same command is given again.
+assistant's tokens only. A run that was interrupted goes on from its last whole checkpoint when the same command is
+given again.
 """
 
 import os
@@ -17,7 +18,14 @@ import pyarrow as pa
 import torch
 from datasets import Dataset
 from datasets.table import InMemoryTable
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, TrainerCallback, set_seed
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    set_seed,
+)
 from trl import SFTConfig, SFTTrainer
 
 from open_instruct.core.chat import encode, set_template, template_names
@@ -34,7 +42,8 @@ class Settings:
     model_name_or_path: str = help_field("checkpoint folder (or hub name) to start from")
     train_file: str = help_field("JSONL or JSON rows: conversations, or instruction / input / output; .gz too")
     prompt_template: str = help_field(
-        f"chat template, written into the checkpoint: {', '.join(template_names())}, or 'model' for the model's own", "tulu"
+        f"chat template, written into the checkpoint: {', '.join(template_names())}, or 'model' for the model's own",
+        "tulu",
     )
     total_batch_size: int = help_field("rows (with packing: packed rows) an optimizer step, over all devices", 128)
     max_train_rows: int = help_field("only the first so many rows; -1 for all", -1)
@@ -42,7 +51,8 @@ class Settings:
 
 @dataclass
 class Training(SFTConfig):
-    """TRL's settings, with the defaults of the sequential-instruction paper (arXiv 2403.07794, scripts of its release)."""
+    """TRL's settings, with the defaults of the sequential-instruction paper (arXiv 2403.07794, scripts of its
+    release)."""
 
     output_dir: str = help_field("folder of the fine-tuned checkpoint", "output/finetuned")
     learning_rate: float = help_field("peak learning rate", 2e-5)
@@ -50,7 +60,9 @@ class Training(SFTConfig):
     warmup_steps: float = help_field("below 1: share of all steps that warm up; else their number", 0.03)
     weight_decay: float = help_field("decoupled weight decay", 0.0)
     num_train_epochs: float = help_field("passes over the rows", 3.0)
-    max_length: int = help_field("longest row in tokens, and length of a packed row; the rest of a row is cut off", 2048)
+    max_length: int = help_field(
+        "longest row in tokens, and length of a packed row; the rest of a row is cut off", 2048
+    )
     packing: bool = help_field("put several rows into one sequence, without attention between them", True)
     shuffle_dataset: bool = help_field("shuffle the rows before packing", True)
     per_device_train_batch_size: int = help_field("rows (packed rows) a forward pass a device", 1)
@@ -127,7 +139,7 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
             raise UserError(f"{model}: no weights (*.safetensors) in this folder")
         if not any(name.startswith("tokenizer") for name in names):
             raise UserError(
-                f"{model}: no tokenizer in this folder (tokenizer.json); copy the tokenizer files of its base model here"
+                f"{model}: no tokenizer in this folder (tokenizer.json); copy those files of its base model here"
             )
     elif os.path.sep in model and not model.count("/") == 1:
         raise UserError(f"{model}: no such folder")
@@ -158,14 +170,12 @@ def accumulation(settings: Settings, training: Training) -> int:
     return passes
 
 
-def prepare(
-    settings: Settings, max_length: int, tokenizer: PreTrainedTokenizerBase
-) -> tuple[Dataset, dict[str, int]]:
+def prepare(settings: Settings, max_length: int, tokenizer: PreTrainedTokenizerBase) -> tuple[Dataset, dict[str, int]]:
     """Encode the training rows.
 
     Returns:
-        A dataset of `input_ids` and `labels` (-100 where nothing is learned), and the counts: rows read, truncated, dropped
-        (no assistant token left after the cut), kept, their tokens, and the tokens trained on.
+        A dataset of `input_ids` and `labels` (-100 where nothing is learned), and the counts: rows read, truncated,
+        dropped (no assistant token left after the cut), kept, their tokens, and the tokens trained on.
     """
     limit = None if settings.max_train_rows < 0 else settings.max_train_rows
     columns: dict[str, list[pa.Array]] = {"input_ids": [], "labels": []}
@@ -211,8 +221,8 @@ def _conversations(path: str) -> Iterator[Conversation]:
 
 def _print_counts(counts: dict[str, int], training: Training) -> None:
     print(
-        f"rows: {counts['rows_read']:,} read = {counts['rows_kept']:,} kept + {counts['rows_dropped']:,} dropped (no answer "
-        f"within {training.max_length} tokens); {counts['rows_truncated']:,} truncated\n"
+        f"rows: {counts['rows_read']:,} read = {counts['rows_kept']:,} kept + {counts['rows_dropped']:,} dropped "
+        f"(no answer within {training.max_length} tokens); {counts['rows_truncated']:,} truncated\n"
         f"tokens an epoch: {counts['tokens']:,}, trained on {counts['trained_tokens']:,} of them (the assistant's); "
         f"{training.num_train_epochs:g} epochs on {training.world_size} device(s)",
         flush=True,
@@ -229,7 +239,9 @@ class _MarkWholeCheckpoint(TrainerCallback):
 
 def last_whole_checkpoint(output_dir: str) -> str | None:
     """The newest checkpoint that was written to its end; newer torn ones are deleted."""
-    folders = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]), reverse=True)
+    folders = sorted(
+        Path(output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]), reverse=True
+    )
     for folder in folders:
         if (folder / WHOLE).exists():
             print(f"going on from {folder}", flush=True)

@@ -1,7 +1,8 @@
 """Chat templates, and which tokens of a conversation are the assistant's.
 
-A template is a file of `chat_templates/`. Fine-tuning writes it into the tokenizer of the checkpoint (`set_template`), and from
-there evaluation and serving read it: there is no second copy. Training learns the assistant's tokens only (`encode`).
+A template is a file of `chat_templates/`. Fine-tuning writes it into the tokenizer of the checkpoint
+(`set_template`), and from there evaluation and serving read it: there is no second copy. Training learns the
+assistant's tokens only (`encode`).
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,9 @@ def set_template(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
     if name not in template_names():
         raise UserError(f"no chat template named {name!r}; there are: {', '.join(template_names())}")
     if tokenizer.eos_token is None:
-        raise UserError(f"{tokenizer.name_or_path}: the tokenizer has no end-of-sequence token, which ends every answer")
+        raise UserError(
+            f"{tokenizer.name_or_path}: the tokenizer has no end-of-sequence token, which ends every answer"
+        )
     end = _END_OF_TURN.get(name, tokenizer.eos_token)
     if end not in tokenizer.get_vocab():
         raise UserError(
@@ -44,7 +47,8 @@ def set_template(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
 def encode(
     conversations: Sequence[list[dict[str, str]]], tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Token ids of each conversation, and its labels: the ids where the assistant speaks (its end-of-turn token too), else -100.
+    """Token ids of each conversation, and its labels: the ids where the assistant speaks (its end-of-turn token
+    too), else -100.
 
     Args:
         conversations: each a list of {"role", "content"}.
@@ -53,7 +57,9 @@ def encode(
     Raises:
         UserError: the template has no such marks.
     """
-    if "{%- generation" not in (tokenizer.chat_template or "") and "{% generation" not in (tokenizer.chat_template or ""):
+    if "{%- generation" not in (tokenizer.chat_template or "") and "{% generation" not in (
+        tokenizer.chat_template or ""
+    ):
         raise UserError(
             f"{tokenizer.name_or_path}: its chat template does not mark the assistant's text with "
             f"{{% generation %}}; name one of ours with --prompt_template: {', '.join(template_names())}"

@@ -43,11 +43,11 @@ def guarded(main: Callable[..., None], *arguments: Any) -> None:
         main(*arguments)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # the reader of our output went away (`... | head`)
+        os._exit(141)
     except OSError as error:
         if error.filename is None:
             raise
         sys.exit(f"error: {disk_error(error, error.filename)}")
-    except BrokenPipeError:  # the reader of our output went away (`... | head`)
-        os._exit(141)
     except KeyboardInterrupt:
         sys.exit("interrupted: what was finished is kept; the same command goes on from there")

@@ -17,7 +17,8 @@ def open_engine(name: str, options: list[str]) -> Engine:
     """Start the engine `name` with `options`, each `setting=value`.
 
     Raises:
-        UserError: no such engine or setting, or a value that is not of the setting's type; the line names those there are.
+        UserError: no such engine or setting, or a value that is not of the setting's type; the line names those
+            there are.
     """
     if name not in names():
         raise UserError(f"no engine named {name!r}; there are: {', '.join(names())}")
@@ -32,13 +33,15 @@ def open_engine(name: str, options: list[str]) -> Engine:
     try:
         settings = module.Settings(**values)
     except TypeError as error:  # a setting without default was not given
-        raise UserError(f"engine {name}: {str(error).split('() ')[-1]} (give it as --engine_options SETTING=VALUE)") from error
+        raise UserError(
+            f"engine {name}: {str(error).split('() ')[-1]} (give it as --engine_options SETTING=VALUE)"
+        ) from error
     return module.Engine(settings)
 
 
 def identity(name: str, options: list[str]) -> dict[str, str]:
-    """What of an engine decides its answers, for a journal to compare: its name and options, without those that only decide
-    its speed (the names in its module's `SPEED_ONLY`)."""
+    """What of an engine decides its answers, for a journal to compare: its name and options, without those that
+    only decide its speed (the names in its module's `SPEED_ONLY`)."""
     speed_only = getattr(importlib.import_module(f"{__name__}.{name}"), "SPEED_ONLY", ())
     pairs = (option.partition("=") for option in options)
     return {"name": name, **{key: value for key, _, value in pairs if key not in speed_only}}

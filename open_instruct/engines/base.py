@@ -1,7 +1,7 @@
 """The contract of every engine: a stream of requests goes in, completions come out in the order they finish.
 
-A new engine is one file in this folder with a dataclass `Settings` and a class `Engine(settings)` that has `complete` and
-`close`; its file name is its name on the command line. Who asks must not know which engine answers.
+A new engine is one file in this folder with a dataclass `Settings` and a class `Engine(settings)` that has
+`complete` and `close`; its file name is its name on the command line. Who asks must not know which engine answers.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,8 +40,8 @@ class Request:
         key: the caller's (in stage 1: the row's number); it comes back with the answer.
         messages: the conversation so far; the last one is the user's.
         sampling: how the answer is drawn.
-        step: what the answer is for ("classify", "rewrite", "refine", "respond_it", "respond_sit"); for progress lines and
-            for `replay`, which has one stored answer a step. No other engine may look at it.
+        step: what the answer is for ("classify", "rewrite", "refine", "respond_it", "respond_sit"); for progress
+            lines and for `replay`, which has one stored answer a step. No other engine may look at it.
     """
 
     key: int
@@ -57,7 +57,8 @@ class Completion:
     Attributes:
         key: the request's.
         text: the answer without its stop text; "" with `finish_reason="error"`.
-        finish_reason: "stop" (the model ended), "length" (cut off at `max_tokens`), or "error" (no answer: see `error`).
+        finish_reason: "stop" (the model ended), "length" (cut off at `max_tokens`), or "error" (no answer: see
+            `error`).
         prompt_tokens, completion_tokens: as the engine's tokenizer counts; the oracle and replay count words.
         error: why there is no answer, for the person who reads `rejected.jsonl`.
     """
@@ -76,9 +77,9 @@ class Engine(Protocol):
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield one completion a request, in the order they finish.
 
-        `requests` may hold ten million prompts: an engine takes from it only what it can work on at once, and never waits
-        for its end before it answers. A request that cannot be answered yields a completion with `finish_reason="error"`; only what stops every request (no such model, no key) is raised, as
-        `UserError`.
+        `requests` may hold ten million prompts: an engine takes from it only what it can work on at once, and never
+        waits for its end before it answers. A request that cannot be answered yields a completion with
+        `finish_reason="error"`; only what stops every request (no such model, no key) is raised, as `UserError`.
         """
         ...
 

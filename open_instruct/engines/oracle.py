@@ -1,8 +1,9 @@
 """The miniature world's generator: answers the prompts of stage 1 as a strong language model would, by rule.
 
-It sees messages only. From them it makes out what is asked (choose an option, rewrite, check, or answer an instruction),
-solves that for instructions of the world (`miniature/world.py`), and answers in the words the prompt wants. It is the embedded
-default generator, and with `malformed` it writes badly now and then, so that retries and rejections run for real.
+It sees messages only. From them it makes out what is asked (choose an option, rewrite, check, or answer an
+instruction), solves that for instructions of the world (`miniature/world.py`), and answers in the words the prompt
+wants. It is the embedded default generator, and with `malformed` it writes badly now and then, so that retries and
+rejections run for real.
 """
 
 import random
@@ -26,8 +27,8 @@ from open_instruct.miniature.world import (
 
 @dataclass
 class Settings:
-    """`malformed`: share of badly written answers, 0 to 1. `grow`: share of one-task instructions that are turned into two
-    tasks, and of two-task ones into three."""
+    """`malformed`: share of badly written answers, 0 to 1. `grow`: share of one-task instructions that are turned
+    into two tasks, and of two-task ones into three."""
 
     malformed: float = 0.0
     grow: float = 0.6
@@ -137,4 +138,3 @@ def _spoil(text: str, mood: random.Random) -> tuple[str, str]:
     if kind == 1:
         return text[: len(text) // 2], "length"
     return marked, "stop"
-

@@ -1,6 +1,7 @@
-"""Writes the miniature's files: single instructions with their answers for stage 1, and the evaluation items for stage 3.
+"""Writes the miniature's files: single instructions with their answers for stage 1, and the evaluation items for
+stage 3.
 
-    python -m open_instruct.miniature.make_data --train_file data/train/miniature/instructions.jsonl --eval_dir data/eval/miniature
+    python -m open_instruct.miniature.make_data --train_file instructions.jsonl --eval_dir data/eval/miniature
 
 The evaluation's items do not depend on `--seed`: runs with other seeds are measured on the same items.
 """
@@ -48,7 +49,12 @@ def training_rows(count: int, seed: int) -> Iterator[dict]:
         task = rng.choice(list(TASKS))
         instruction = write_instruction([rng.choice(TASKS[task].phrasings)])
         words = draw_words(rng)
-        yield {"id": number, "instruction": instruction, "input": " ".join(words), "output": solve(instruction, words)[0]}
+        yield {
+            "id": number,
+            "instruction": instruction,
+            "input": " ".join(words),
+            "output": solve(instruction, words)[0],
+        }
 
 
 def evaluation_rows(name: str, chains: list[tuple[str, ...]], count: int) -> Iterator[dict]:

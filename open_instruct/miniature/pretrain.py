@@ -1,8 +1,8 @@
 """Pretrains the miniature base model: it knows the world's tasks, but has never seen an instruction or a chain.
 
-Called by `scripts/miniature/pretrain.sh`; the result is committed in `open_instruct/miniature/base`. Its documents use other
-formats than instruction tuning (`reverse the list : a b c => c b a`, question and answer, input first), so what fine-tuning
-adds is the instruction format and, with sequential data, following every task of a chain.
+Called by `scripts/miniature/pretrain.sh`; the result is committed in `open_instruct/miniature/base`. Its documents use
+other formats than instruction tuning (`reverse the list : a b c => c b a`, question and answer, input first), so what
+fine-tuning adds is the instruction format and, with sequential data, following every task of a chain.
 """
 
 import random
@@ -85,12 +85,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         for phrase in task.phrasings:
             words |= set(phrase.split()) | {phrase.split()[0].capitalize()}
     tokenizer = Tokenizer(models.BPE())
-    # Llama-3's split of text into words, numbers and white space, which keeps a line break apart from the word after it.
+    # Llama-3's split of text into words, numbers and white space: a line break stays apart from the word after it.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(
                 Regex(
-                    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+                    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+                    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
                 ),
                 "isolated",
             ),
@@ -137,7 +138,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, settings: Settings) -> LlamaF
 
 
 def _batch(documents: list[list[tuple[str, bool]]], tokenizer: PreTrainedTokenizerFast) -> dict[str, torch.Tensor]:
-    """Padded input ids, labels (answers and the end of the document only) and attention mask, each [documents, tokens]."""
+    """Padded input ids, labels (answers and the document's end only) and attention mask, each [documents, tokens]."""
     pieces = tokenizer([text for doc in documents for text, _ in doc], add_special_tokens=False)["input_ids"]
     rows, labels, place = [], [], 0
     for doc in documents:

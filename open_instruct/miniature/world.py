@@ -1,8 +1,8 @@
 """The miniature world: tasks on short word lists, their phrasings, and the right answer to every instruction.
 
-The oracle engine answers from here, the base model was pretrained on these tasks, and the evaluation's items are drawn here.
-An instruction is one task ("Reverse the list.") or a chain ("First reverse the list, then count the items."); each task of a
-chain works on the input list itself, so the right response to a chain is one line a task, in the order asked.
+The oracle engine answers from here, the base model was pretrained on these tasks, and the evaluation's items are
+drawn here. An instruction is one task ("Reverse the list.") or a chain ("First reverse the list, then count the items."); each
+task of a chain works on the input list itself, so the right response to a chain is one line a task, in the order asked.
 """
 
 import random
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import permutations
 
 WORDS = (
-    "apple pear fig plum lime kiwi mango grape melon peach cherry lemon banana olive date guava papaya orange berry quince"
+    "apple pear fig plum lime kiwi mango grape melon peach "
+    "cherry lemon banana olive date guava papaya orange berry quince"
 ).split()
 NUMBERS = "one two three four five six".split()
 LIST_LENGTHS = (2, 6)  # words in an input list, both ends included
@@ -52,9 +53,19 @@ TASKS = {
             ("count the items", "say how many items there are", "give the number of items"),
             lambda x: [NUMBERS[len(x) - 1]],
         ),
-        Task("drop_first", ("drop the first item", "leave out the first item", "list all but the first item"), lambda x: x[1:]),
-        Task("drop_last", ("drop the last item", "leave out the last item", "list all but the last item"), lambda x: x[:-1]),
-        Task("second", ("name the second item", "give the second item", "say which item comes second"), lambda x: x[1:2]),
+        Task(
+            "drop_first",
+            ("drop the first item", "leave out the first item", "list all but the first item"),
+            lambda x: x[1:],
+        ),
+        Task(
+            "drop_last",
+            ("drop the last item", "leave out the last item", "list all but the last item"),
+            lambda x: x[:-1],
+        ),
+        Task(
+            "second", ("name the second item", "give the second item", "say which item comes second"), lambda x: x[1:2]
+        ),
         Task(
             "double",
             ("write every item twice", "double every item", "say each item two times"),
@@ -126,8 +137,8 @@ def draw_words(rng: random.Random) -> list[str]:
     return [rng.choice(WORDS) for _ in range(rng.randint(*LIST_LENGTHS))]
 
 
-# What training may never show, so that the evaluation measures following, not memory. A chain is kept from training when two
-# of its tasks, in that order and however far apart, are a held-out pair, or when it is a held-out chain of three.
+# What training may never show, so that the evaluation measures following, not memory. A chain is kept from training
+# when two of its tasks, in that order and however far apart, are a held-out pair, or when it is a held-out chain of 3.
 def _hold_out() -> tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]:
     rng = random.Random(0)
     decomposed = {TASKS[name].parts for name in TASKS if TASKS[name].parts}  # these pairs are what decomposing yields

@@ -1,11 +1,12 @@
 """Stage 1: single instructions in, sequential instructions with their answers out.
 
-    python -m self_seq.generate --input_file alpaca.json --output_dir self-seq/data/alpaca --engine local --engine_options path=MODEL
+    python -m self_seq.generate --input_file alpaca.json --output_dir DIR --engine local --engine_options path=MODEL
 
-Each iteration asks the generator for every row: which option (`classify`), the instruction as a chain (`rewrite`), perhaps
-`refine`. Its result is the next iteration's input; a row that got option D is done. Then the generator answers. Two training
-files come out, with the same rows in the same order: `it.jsonl` (original instructions, the fair baseline) and `sit.jsonl`.
-Every answer is journaled as it comes: after a kill the same command goes on, and nothing finished is asked again.
+Each iteration asks the generator for every row: which option (`classify`), the instruction as a chain (`rewrite`),
+perhaps `refine`. Its result is the next iteration's input; a row that got option D is done. Then the generator
+answers. Two training files come out, with the same rows in the same order: `it.jsonl` (original instructions, the
+fair baseline) and `sit.jsonl`. Every answer is journaled as it comes: after a kill the same command goes on, and
+nothing finished is asked again.
 """
 
 import hashlib
@@ -196,7 +197,8 @@ class _Generation:
             reasons: Counter[str] = Counter()
             write_rows(self.folder / "rejected.jsonl", _rejected(pairs(), counts, reasons))
         print(
-            f"rows: {counts['rows_in']:,} in = {counts['rows_written']:,} written + {counts['rows_dropped']:,} dropped; "
+            f"rows: {counts['rows_in']:,} in = {counts['rows_written']:,} written + {counts['rows_dropped']:,} "
+            "dropped; "
             f"{counts['rows_kept_as_they_were']:,} of the written ones kept as they were after a failed step"
         )
         for reason, number in reasons.most_common():

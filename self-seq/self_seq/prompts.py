@@ -1,7 +1,8 @@
 """Prompt files: a step's system text, examples and question, filled with one row.
 
-The files are in `self-seq/prompts/` (or a folder of the user's); `steps.py` asks with them. The examples come in a few fixed
-orders, and rows next to each other get the same one, so an engine's prefix cache serves everything before the question.
+The files are in `self-seq/prompts/` (or a folder of the user's); `steps.py` asks with them. The examples come in a
+few fixed orders, and rows next to each other get the same one, so an engine's prefix cache serves everything before
+the question.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """The steps of stage 1 that ask an engine: which rows, with which prompt, and what counts as an answer.
 
-`generate.py` runs them. `ask` is the same for every step: rows that the journal does not hold are asked, a bad answer is asked
-again with another seed, and a row that never gets a good one is journaled with its reason instead of a result.
+`generate.py` runs them. `ask` is the same for every step: rows that the journal does not hold are asked, a bad
+answer is asked again with another seed, and a row that never gets a good one is journaled with its reason instead
+of a result.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +52,7 @@ def classify(prompt: Prompt) -> Step:
 
 
 def rewrite(prompts: dict[str, Prompt]) -> Step:
-    """The instruction as a chain of tasks, by the option that stands last in the row's `options`. Result: {"instruction"}."""
+    """The instruction as a chain of tasks, by the last of the row's `options`. Result: {"instruction"}."""
     return Step("rewrite", lambda row: prompts[row.extra["options"][-1]], _read_instruction)
 
 

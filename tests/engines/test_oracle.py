@@ -53,7 +53,9 @@ def test_it_adds_a_task_that_training_may_show(step, place):
 
 
 def test_it_keeps_a_chain_of_three():
-    asked = "#Original Instruction#: First copy the list, then reverse the list, then count the items.\n#Input#: fig pear"
+    asked = (
+        "#Original Instruction#: First copy the list, then reverse the list, then count the items.\n#Input#: fig pear"
+    )
     assert answer(asked, rules("classify"), options=["grow=1"]).text.endswith("So the option is: D.")
 
 
@@ -61,7 +63,9 @@ def test_malformed_answers_come_at_the_rate_asked_for_and_another_seed_mends_the
     asked = [f"Reverse the list.\napple {'pear ' * number}fig" for number in range(400)]
     bad = [text for text in asked if answer(text, options=["malformed=0.25"]).text != answer(text).text]
     assert 60 < len(bad) < 140
-    assert sum(answer(text, seed=1, options=["malformed=0.25"]).text == answer(text).text for text in bad) > len(bad) / 2
+    assert (
+        sum(answer(text, seed=1, options=["malformed=0.25"]).text == answer(text).text for text in bad) > len(bad) / 2
+    )
 
 
 def test_a_long_answer_is_cut_off_and_says_so():

@@ -1,0 +1,137 @@
+"""Which benchmarks there are in `eval/tasks`, what their YAML says, and what their results depend on. It loads nothing.
+
+Called by `eval.run`. A benchmark is a task of lm-evaluation-harness whose `dataset_kwargs` names its data: `file`,
+relative to the data folder. For people its YAML says `task_alias` (title), `metadata.about` and `metadata.order` (of
+columns), and in `metric_list` a `title` for each metric that belongs in tables and a `position` for each that is a
+point of a plot.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval import local_data
+from open_instruct.core.errors import UserError
+
+TASKS_FOLDER = Path(__file__).parent / "tasks"
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """What the YAML says of a metric; `title` is "" for one in no table, `position` 0 for one in no plot."""
+
+    name: str
+    title: str = ""
+    about: str = ""
+    position: int = 0
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A task as its YAML describes it.
+
+    Attributes:
+        name: of the task, and of its folder in the results.
+        title, short, about, order: for reports: heading, key in results.json, one line of explanation, place of its
+            column.
+        version: of the task; results of different versions do not compare.
+        metrics: in the order of the YAML.
+        yaml: the file that describes it.
+        data: the data file, relative to the data folder; "" where the task names none.
+    """
+
+    name: str
+    title: str
+    short: str
+    about: str
+    order: float
+    version: str
+    metrics: tuple[MetricInfo, ...]
+    yaml: Path
+    data: str = ""
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of the task's folder (prompts, scoring) and of its data: results of others are stale."""
+        code = sorted(path for path in self.yaml.parent.iterdir() if path.is_file() and not path.name.endswith(".pyc"))
+        prints = {"task": _digest(code)}
+        if self.data and (data := local_data.folder() / self.data).is_file():
+            prints["data"] = _digest([data])
+        return prints
+
+
+def find(names: list[str], folders: list[Path], manager: Any) -> list[Benchmark]:
+    """The benchmarks that `names` (tasks, groups, tags) stand for, each once, in that order.
+
+    Args:
+        names: as given by the user.
+        folders: where `manager` looked; named when a name is unknown.
+        manager: lm_eval's TaskManager over `folders`.
+
+    Raises:
+        UserError: a name is unknown; the line lists those there are.
+    """
+    if not names:
+        raise UserError(f"no task is named; there are: {_known(manager)}")
+    leaves: dict[str, None] = {}
+    for name in names:
+        for leaf in _leaves(name, folders, manager):
+            leaves[leaf] = None
+    return [_describe(manager.task_index[leaf]) for leaf in leaves]
+
+
+def _leaves(name: str, folders: list[Path], manager: Any) -> list[str]:
+    entry = manager.task_index.get(name)
+    if entry is None:
+        places = ", ".join(map(str, folders))
+        raise UserError(f"no task named {name!r} in {places}; there are: {_known(manager)}")
+    if entry.kind.name == "TAG":
+        return sorted(entry.tags)
+    if entry.kind.name != "GROUP":
+        return [name]
+    members = entry.cfg["task"]
+    members = [members] if isinstance(members, str) else members
+    return [leaf for member in members for leaf in _leaves(member, folders, manager)]
+
+
+def _known(manager: Any) -> str:
+    return ", ".join(manager.all_groups + manager.all_tags + manager.all_subtasks)
+
+
+def _describe(entry: Any) -> Benchmark:
+    raw = entry.cfg
+    metadata = raw.get("metadata") or {}
+    for metric in raw.get("metric_list") or []:
+        if metric.get("aggregation", "mean") != "mean":
+            raise UserError(
+                f"{entry.yaml_path}: metric {metric['metric']}: aggregation must be mean, the rest is unknown here"
+            )
+    metrics = tuple(
+        MetricInfo(
+            name=str(metric["metric"]),
+            title=metric.get("title", ""),
+            about=metric.get("about", ""),
+            position=metric.get("position", 0),
+            higher_is_better=metric.get("higher_is_better", True),
+        )
+        for metric in raw.get("metric_list") or []
+    )
+    return Benchmark(
+        name=entry.name,
+        title=raw.get("task_alias") or entry.name,
+        short=metadata.get("short", entry.name),
+        about=metadata.get("about", ""),
+        order=metadata.get("order", 0),
+        version=str(metadata.get("version", "")),
+        metrics=metrics,
+        yaml=Path(entry.yaml_path),
+        data=(raw.get("dataset_kwargs") or {}).get("file", ""),
+    )
+
+
+def _digest(files: list[Path]) -> str:
+    total = hashlib.sha256()
+    for path in files:
+        total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()

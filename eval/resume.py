@@ -1,0 +1,108 @@
+"""Finished requests survive a kill: a model of lm-evaluation-harness that keeps a journal of its answers.
+
+Called by `eval.run`, one journal a benchmark. lm-evaluation-harness's own cache (`use_cache`) does not serve here: it
+does not know which model its answers are of, and it never keeps sampled ones.
+"""
+
+import hashlib
+import json
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from open_instruct.core.journal import Journal
+
+
+class ResumableModel:
+    """Wraps a model; everything but its three ways of answering is passed on to it.
+
+    Args:
+        model: lm_eval's LM.
+        depends_on: what the answers depend on beside the requests themselves (checkpoint, number format, seed).
+    """
+
+    def __init__(self, model: Any, depends_on: dict[str, Any]) -> None:
+        self._model = model
+        self._depends_on = depends_on
+        self._folder = Path()
+        self._title = ""
+
+    def begin(self, folder: Path, title: str) -> None:
+        """Keep the answers from here on in journals in `folder`; `title` stands before the progress bar."""
+        self._folder = folder
+        self._title = title
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        return self._answer("generate_until", requests)
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        return [tuple(answer) for answer in self._answer("loglikelihood", requests)]
+
+    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
+        return self._answer("loglikelihood_rolling", requests)
+
+    def _answer(self, kind: str, requests: list[Any]) -> list[Any]:
+        """The model's answers to all requests, in their order; only those that are not in the journal are asked."""
+        from tqdm import tqdm  # here, so that `eval.run` can first set what tqdm reads on import
+
+        with self._journal(kind, requests) as journal:
+            answers = {row: journal.get(row) for row in journal.rows()}
+            missing = [row for row in range(len(requests)) if row not in answers]
+            with tqdm(
+                total=len(requests), initial=len(answers), desc=self._title, unit="item", mininterval=0.5, disable=False
+            ) as progress:
+
+                def keep(row: int, answer: Any) -> None:
+                    answers[row] = answer
+                    if _fits_json(answer):
+                        journal.add(row, answer)
+                    progress.update(1)
+
+                if missing:
+                    asked = [requests[row] for row in missing]
+                    self._model.set_cache_hook(_Hook(kind, asked, missing, keep))
+                    found = getattr(self._model, kind)(asked, disable_tqdm=True)
+                    for row, answer in zip(missing, found, strict=True):
+                        if row not in answers:  # a model need not call its hook
+                            keep(row, answer)
+        return [answers[row] for row in range(len(requests))]
+
+    def _journal(self, kind: str, requests: list[Any]) -> Journal:
+        """The journal of these very requests to this very model; one of others is stale and goes."""
+        about = {**self._depends_on, "kind": kind, "requests": _digest([request.args for request in requests])}
+        path = self._folder / f"{kind}-{_digest(about)[:16]}.journal"
+        for other in self._folder.glob(f"{kind}-*.journal"):
+            if other != path:
+                other.unlink()
+        return Journal(path, about)
+
+
+class _Hook:
+    """What lm_eval's models call after each batch, with each request's arguments and answer."""
+
+    def __init__(self, kind: str, requests: list[Any], rows: list[int], keep: Callable[[int, Any], None]) -> None:
+        self._kind = kind
+        self._keep = keep
+        self._rows: dict[str, deque[int]] = defaultdict(deque)  # equal requests (n samples of one prompt) take turns
+        for row, request in zip(rows, requests, strict=True):
+            self._rows[_digest(request.args)].append(row)
+
+    def add_partial(self, kind: str, arguments: Any, answer: Any) -> None:
+        rows = self._rows.get(_digest(arguments))
+        if kind == self._kind and rows:
+            self._keep(rows.popleft(), answer)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _fits_json(answer: Any) -> bool:
+    """Whether the answer can be kept: the likelihood of a broken model is NaN, which is worked out again instead."""
+    parts = answer if isinstance(answer, list | tuple) else [answer]
+    return all(not isinstance(part, float) or math.isfinite(part) for part in parts)

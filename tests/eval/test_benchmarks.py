@@ -1,0 +1,51 @@
+"""Benchmarks are found by name, and described by their YAML alone."""
+
+import pytest
+from lm_eval.tasks import TaskManager
+
+from eval.benchmarks import TASKS_FOLDER, find
+from open_instruct.core.errors import UserError
+
+
+def manager(*folders):
+    return TaskManager(include_path=[str(folder) for folder in folders], include_defaults=False)
+
+
+def test_a_group_stands_for_its_tasks_and_each_comes_once():
+    found = find(["miniature_chains", "miniature"], [TASKS_FOLDER], manager(TASKS_FOLDER))
+    assert [one.name.removeprefix("miniature_") for one in found] == ["chains", "single", "pairs", "longer"]
+    assert [one.short for one in sorted(found, key=lambda one: one.order)] == ["single", "pairs", "chains", "longer"]
+    for one in found:
+        assert one.title and one.about and one.version
+        assert [metric.name for metric in one.metrics if metric.title] == ["all_steps", "steps_followed"]
+        assert [metric.position for metric in one.metrics if metric.position] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("names", [["miniatur"], []])
+def test_an_unknown_task_is_told_with_those_there_are(names):
+    with pytest.raises(UserError, match=r"there are: miniature, .*miniature_single"):
+        find(names, [TASKS_FOLDER], manager(TASKS_FOLDER))
+
+
+def test_data_prompt_and_scoring_are_in_the_fingerprint(eval_data, tmp_path):
+    folder = tmp_path / "tasks" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("task: mine\ndataset_kwargs: {file: miniature/pairs.jsonl}\n")
+
+    def prints():
+        (one,) = find(["mine"], [folder], manager(folder))
+        return one.fingerprint()
+
+    first = prints()
+    (folder / "scoring.py").write_text("# another rule\n")
+    second = prints()
+    assert second["task"] != first["task"] and second["data"] == first["data"]
+    with (eval_data / "miniature" / "pairs.jsonl").open("a") as file:
+        file.write("\n")
+    assert prints()["data"] != second["data"]
+
+
+def test_a_metric_that_is_no_mean_over_items_is_refused(tmp_path):
+    (tmp_path / "odd.yaml").write_text("task: odd\nmetric_list: [{metric: f1, aggregation: f1}]\n")
+    with pytest.raises(UserError, match="metric f1: aggregation must be mean"):
+        find(["odd"], [tmp_path], manager(tmp_path))

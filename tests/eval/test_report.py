@@ -1,0 +1,262 @@
+"""The report: figures as they were measured, on pages that need nothing else."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from eval.intervals import interval, standard_error
+from eval.report import Settings, main
+from eval.results import Metric, Result, read, read_run, write
+from eval.tables import terminal
+from open_instruct.core.errors import UserError
+
+LENGTHS = {"single": 1, "pairs": 2, "chains": 3, "longer": 4}
+TITLES = {"single": "single", "pairs": "unseen pairs", "chains": "unseen chains of 3", "longer": "chains of 4"}
+
+
+def metric(values, **more):
+    low, high = interval(values)
+    return Metric(sum(values) / len(values), len(values), standard_error(values), low, high, **more)
+
+
+def result(short, followed, n_available=0, **depends_on):
+    """A result whose item i follows the first `followed[i]` steps, and its predictions."""
+    steps = LENGTHS[short]
+    metrics = {
+        "all_steps": metric([float(n == steps) for n in followed], title="All steps right", about="each line is right"),
+        "steps_followed": metric(
+            [n / steps for n in followed], title="Share of steps right", about="lines that are right"
+        ),
+        **{f"step_{k}": metric([float(n >= k) for n in followed], position=k) for k in range(1, steps + 1)},
+    }
+    made = Result(
+        benchmark=f"miniature_{short}",
+        title=TITLES[short],
+        short=short,
+        about=f"{steps} at a time",
+        order=steps,
+        n=len(followed),
+        n_available=n_available or len(followed),
+        metrics=metrics,
+        depends_on={"checkpoint": "c", "data": "d", "task": "t", **depends_on},
+    )
+    predictions = [
+        {
+            "id": f"{short}-{number}",
+            "question": f"Do {steps} things.\napple {number}",
+            "prompt": "...",
+            "response": "\n".join(f"line {k} </script><b>bold</b>" for k in range(1, n + 1)),
+            "target": "\n".join(f"line {k} </script><b>bold</b>" for k in range(1, steps + 1)),
+            "metrics": {
+                "all_steps": float(n == steps),
+                "steps_followed": n / steps,
+                **{f"step_{k}": float(n >= k) for k in range(1, steps + 1)},
+            },
+        }
+        for number, n in enumerate(followed)
+    ]
+    return made, predictions
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs: `it` stops after the first step, `sit` follows all but every fifth."""
+    for run in ("it", "sit"):
+        for short, steps in LENGTHS.items():
+            followed = [1] * 30 if run == "it" else [steps if number % 5 else steps - 1 for number in range(30)]
+            write(tmp_path / "results" / run / f"miniature_{short}", *result(short, followed, checkpoint=run))
+    return tmp_path / "results"
+
+
+def report(runs, output, *names, **more):
+    main(Settings(runs=[f"{name}={runs / name}" for name in names or ("it", "sit")], output=str(output), **more))
+
+
+def test_results_json_holds_the_leading_figure_of_each_benchmark(runs, tmp_path):
+    report(runs, tmp_path / "report", seed=3, seconds=61.5)
+    assert json.loads((tmp_path / "report" / "results.json").read_text()) == {
+        "it": {"single": 1.0, "pairs": 0.0, "chains": 0.0, "longer": 0.0},
+        "sit": {"single": 0.8, "pairs": 0.8, "chains": 0.8, "longer": 0.8},
+        "seed": 3,
+        "seconds": 61.5,
+    }
+
+
+def test_the_terminal_table_fits_80_columns_and_says_what_was_measured(runs, tmp_path, capsys):
+    report(runs, tmp_path / "report")
+    printed = capsys.readouterr().out
+    tables = printed.split("\n\nthe page")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+    all_right, shares = tables.split("\n\n")
+    assert "All steps right" in all_right and "Share of steps right" in shares
+    assert re.search(r"^it +100\.0 \(88\.6-100\) +0\.0 \(0-11\.4\)", all_right, re.MULTILINE)
+    assert re.search(r"^sit +80\.0 \(62\.7-90\.5\)", all_right, re.MULTILINE)
+    assert re.search(r"^it +100\.0 \(88\.6-100\) +50\.0 \(50\.0-50\.0\) +33\.3", shares, re.MULTILINE)
+
+
+def test_more_benchmarks_than_fit_go_on_below(runs):
+    (made, _) = result("pairs", [2, 1, 2])
+    many = {
+        f"benchmark_{n}": Result(**{**vars(made), "benchmark": f"benchmark_{n}", "title": f"title {n}"})
+        for n in range(11)
+    }
+    table = terminal({"a run with quite a long name": many})
+    assert max(map(len, table.splitlines())) <= 80
+    for n in range(11):
+        assert len(re.findall(rf"title {n}\b", table)) == 2  # once in each of the two tables
+
+
+class Links(HTMLParser):
+    """Collects what a page would fetch, and checks that its elements are closed in order."""
+
+    VOID = {"meta", "input", "br", "link", "img", "hr", "circle", "line", "polyline"}
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.open, self.text = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.found += [value for name, value in attributes if name in ("src", "href", "action", "data", "poster")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_fetches_nothing_and_no_models_text_becomes_html(runs, tmp_path):
+    report(runs, tmp_path / "report", title="A <b>title</b>")
+    page = (tmp_path / "report" / "report.html").read_text()
+    links = Links()
+    links.feed(page)
+    assert links.found == [] and links.open == []
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert "<b>bold</b>" not in page and "<b>title</b>" not in page
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL).group(1))
+    assert [run for run, _ in data["runs"]] == ["it", "sit"]
+    pairs = next(one for one in data["benchmarks"] if one["title"] == "unseen pairs")
+    assert pairs["items"][1] == [
+        "pairs-1",
+        "Do 2 things.\napple 1",
+        "line 1 </script><b>bold</b>\nline 2 </script><b>bold</b>",
+        [
+            ["line 1 </script><b>bold</b>", 0.0, [1.0, 0.0]],
+            ["line 1 </script><b>bold</b>\nline 2 </script><b>bold</b>", 1.0, [1.0, 1.0]],
+        ],
+    ]
+
+
+def test_the_plot_has_each_runs_share_at_each_position(runs, tmp_path):
+    report(runs, tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(charts) == 3  # single tasks have no second position
+    points = re.findall(r"<title>(.*?)</title></circle>", charts[1])
+    assert [point.split(" % ")[0] for point in points] == [
+        *("it, step 1: 100.0", "it, step 2: 0.0", "it, step 3: 0.0"),
+        *("sit, step 1: 100.0", "sit, step 2: 100.0", "sit, step 3: 80.0"),
+    ]
+    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', charts[1])]
+    assert heights[0] == heights[3] == heights[4] < heights[5] < heights[1] == heights[2]
+
+
+def test_the_page_opens_on_what_the_runs_differ_in(runs, tmp_path):
+    """In a browser: the cards are there, a missing step is shown as missing, and markup in an answer is only text."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("needs chromium")
+    report(runs, tmp_path / "report")
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
+        + [
+            "--virtual-time-budget=3000",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"file://{tmp_path}/report/report.html",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    cards = re.findall(r'<article class="item">.*?</article>', done.stdout, re.DOTALL)
+    assert len(cards) == 20, done.stderr[-2000:]  # of the 24 that differ, 20 at a time
+    assert "24 of 30 items" in done.stdout
+    assert "Do 2 things." in cards[0] and "<b>bold" not in cards[0] and "&lt;b&gt;bold" in cards[0]
+    assert cards[0].count("✗") == 1 and cards[0].count("✓") == 3 and cards[0].count(">nothing<") == 1
+
+
+def test_markdown_has_the_tables_and_the_positions(runs, tmp_path):
+    report(runs, tmp_path / "report", seed=0, seconds=75)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| sit | 80.0 (62.7-90.5) | 80.0 (62.7-90.5) | 80.0 (62.7-90.5) | 80.0 (62.7-90.5) |" in text
+    assert "| unseen pairs | it | 100.0 (88.6-100) | 0.0 (0-11.4) |  |  |" in text
+    assert "2 runs · 4 benchmarks · 120 items · seed 0 · made in 1 min 15 s" in text
+    for row in re.findall(r"^\|.*$", text, re.MULTILINE):
+        assert row.count("|") in (6, 7)
+
+
+def test_a_folder_of_runs_and_a_single_run_are_read_too(runs, tmp_path):
+    main(Settings(runs=[str(runs)], output=str(tmp_path / "all")))
+    assert list(json.loads((tmp_path / "all" / "results.json").read_text())) == ["it", "sit", "seed", "seconds"]
+    main(Settings(runs=[str(runs / "sit")], output=str(tmp_path / "one" / "mine.html")))
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["mine.html", "mine.md", "results.json"]
+    assert list(json.loads((tmp_path / "one" / "results.json").read_text())) == ["sit", "seed", "seconds"]
+
+
+def test_figures_that_do_not_compare_are_marked(runs, tmp_path, capsys):
+    write(runs / "it" / "miniature_pairs", *result("pairs", [1] * 5, n_available=30, checkpoint="other", data="older"))
+    report(runs, tmp_path / "report")
+    printed, page = capsys.readouterr().out, (tmp_path / "report" / "report.html").read_text()
+    for text in (printed, page, (tmp_path / "report" / "report.md").read_text()):
+        assert "results of it come from different checkpoints" in text
+        assert "different versions of unseen pairs (data)" in text
+        assert "unseen pairs*" in text or "partial: 5 of 30 items" in text
+
+
+def test_a_run_that_lacks_a_benchmark_shows_none(runs, tmp_path, capsys):
+    shutil.rmtree(runs / "it" / "miniature_single")
+    report(runs, tmp_path / "report")
+    assert re.search(r"^it +- +0\.0", capsys.readouterr().out, re.MULTILINE)
+    assert "not evaluated" in (tmp_path / "report" / "report.html").read_text()
+    assert "single" not in json.loads((tmp_path / "report" / "results.json").read_text())["it"]
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (["x=nowhere"], "nowhere: no such folder. Evaluate first"),
+        (["nowhere"], "nowhere: no runs here. Evaluate first"),
+        (["seed=nowhere"], "a run cannot be called 'seed'"),
+        (["x=a", "x=b"], "two runs are called 'x': a and b"),
+    ],
+)
+def test_what_is_no_run_is_refused(given, complaint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=complaint):
+        main(Settings(runs=given, output=str(tmp_path / "report")))
+    assert not (tmp_path / "report").exists()
+
+
+def test_an_empty_run_and_a_damaged_file_are_refused(runs, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: no results here"):
+        read_run(tmp_path / "empty")
+    path = runs / "it" / "miniature_pairs" / "metrics.json"
+    for text in ("{", "[]", "{}", path.read_text().replace('"low"', '"lower"')):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"metrics\.json: not a result of eval\.run"):
+            read_run(runs / "it")
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path):
+    made, predictions = result("longer", [4, 2, 0])
+    write(tmp_path, made, predictions)
+    assert read(tmp_path) == made
+    assert [step.value for step in made.steps()] == [2 / 3, 2 / 3, 1 / 3, 1 / 3]

@@ -1,0 +1,171 @@
+"""Stage 1 from end to end with the oracle: same rows in both files, counts that add up, kills, bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from open_instruct.core.command import run
+from open_instruct.core.records import read_rows
+from open_instruct.miniature.make_data import training_rows
+from open_instruct.miniature.world import may_train, read_instruction, solve
+from self_seq.generate import Settings, main
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def read(path):
+    return [row for _, row in read_rows(path, may_be_empty=True)]
+
+
+def generate(folder, source, **settings):
+    main(Settings(str(source), str(folder), **settings))
+    return read(folder / "it.jsonl"), read(folder / "sit.jsonl"), read(folder / "rejected.jsonl")
+
+
+def test_both_files_have_the_same_rows_and_right_answers(tmp_path, capsys):
+    source = write(tmp_path / "in.jsonl", training_rows(600, seed=0))
+    it, sit, rejected = generate(tmp_path / "out", source)
+    assert [row["id"] for row in it] == [row["id"] for row in sit] == list(range(600))
+    assert rejected == []
+    for plain, chained in zip(it, sit, strict=True):
+        assert plain["input"] == chained["input"]
+        assert chained["original_instruction"] == plain["instruction"]
+        for row in (plain, chained):
+            assert row["output"] == "\n".join(solve(row["instruction"], row["input"].split()))
+    lengths = Counter(len(read_instruction(row["instruction"])) for row in sit)
+    assert all(lengths[n] > 100 for n in (1, 2, 3)) and set(lengths) == {1, 2, 3}
+    assert "600 in = 600 written + 0 dropped" in capsys.readouterr().out
+
+
+def test_no_chain_that_the_evaluation_holds_out_is_in_the_training_file(tmp_path):
+    source = write(tmp_path / "in.jsonl", training_rows(1500, seed=3))
+    _, sit, _ = generate(tmp_path / "out", source)
+    for row in sit:
+        chain = read_instruction(row["instruction"])
+        assert len(chain) == 1 or may_train(chain)
+
+
+def test_bad_answers_are_asked_again_and_what_stays_bad_is_listed_with_its_reason(tmp_path, capsys):
+    source = write(tmp_path / "in.jsonl", training_rows(500, seed=0))
+    it, sit, rejected = generate(tmp_path / "out", source, engine_options=["malformed=0.5"], attempts=2)
+    assert 0 < len(it) == len(sit) < 500
+    dropped = [row for row in rejected if row["dropped"]]
+    assert len(sit) + len(dropped) == 500
+    assert {row["id"] for row in dropped}.isdisjoint(row["id"] for row in sit)
+    assert all(failure["reason"] for row in rejected for failure in row["failures"])
+    assert f"500 in = {len(sit)} written + {len(dropped)} dropped" in capsys.readouterr().out
+    journaled = read_journal(tmp_path / "out" / "respond_it.journal.jsonl")
+    assert len(journaled) == 500  # also the rows that failed are done, with their reason
+
+
+def read_journal(path):
+    return [json.loads(line) for line in path.read_text().splitlines()[1:]]
+
+
+def test_the_same_command_again_asks_nothing(tmp_path):
+    source = write(tmp_path / "in.jsonl", training_rows(300, seed=0))
+    generate(tmp_path / "out", source)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.jsonl")}
+    generate(tmp_path / "out", source)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.jsonl")}
+
+
+def test_a_run_goes_on_with_a_faster_engine_setting_but_not_with_another_input(tmp_path, capsys):
+    source = write(tmp_path / "in.jsonl", training_rows(50, seed=0))
+    generate(tmp_path / "out", source)
+    write(source, training_rows(51, seed=0))
+    with pytest.raises(SystemExit) as stop:
+        run(main, Settings, arguments=["--input_file", str(source), "--output_dir", str(tmp_path / "out")])
+    assert "classify.journal.jsonl" in str(stop.value) and "input" in str(stop.value)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_files(tmp_path):
+    source = write(tmp_path / "in.jsonl", training_rows(6000, seed=0))
+    options = ["malformed=0.1"]
+    whole = generate(tmp_path / "whole", source, engine_options=options)
+    command = [sys.executable, "-m", "self_seq.generate", "--input_file", str(source)]
+    command += ["--output_dir", str(tmp_path / "killed"), "--engine_options", *options]
+    kills = 0
+    for moment in range(40):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ})
+        wait_for_growth(tmp_path / "killed", process)
+        time.sleep(0.05 * (moment % 7))
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:
+            break
+        kills += 1
+    assert kills >= 3
+    assert process.returncode == 0
+    for name in ("it", "sit", "rejected"):
+        assert (tmp_path / "killed" / f"{name}.jsonl").read_bytes() == (
+            tmp_path / "whole" / f"{name}.jsonl"
+        ).read_bytes()
+    for journal in (tmp_path / "killed").rglob("*.journal.jsonl"):
+        rows = [line["row"] for line in read_journal(journal)]
+        assert len(rows) == len(set(rows))
+    assert len(whole[0]) > 5900
+
+
+def wait_for_growth(folder, process):
+    """Until the run has added something to a journal, or ended."""
+
+    def size():
+        return sum(path.stat().st_size for path in folder.rglob("*.journal.jsonl"))
+
+    start = size()
+    while process.poll() is None and size() < start + 20_000:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", ":1: "),
+        (b"not json\n", ":1: not JSON"),
+        (b'{"instruction": "a"}\n{"input": "b"}\n', ":2: field 'instruction' is missing"),
+        (b'{"instruction": "' + b"a" * 1_000_000 + b'"}\n', ":1: the row is 1,000,000 bytes or longer"),
+        (b'{"instruction": "\xff"}\n', ":1: byte 0xff is not UTF-8"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_asked(tmp_path, content, message):
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        run(main, Settings, arguments=["--input_file", str(source), "--output_dir", str(tmp_path / "out")])
+    line = str(stop.value)
+    assert line.startswith(f"error: {source}") and message in line and "\n" not in line
+    assert not list((tmp_path / "out").rglob("*.journal.jsonl"))
+
+
+@pytest.mark.parametrize("setting", [{"it_answers": "nobody"}, {"iterations": 0}, {"engine": "nobody"}])
+def test_wrong_settings_are_refused(tmp_path, setting):
+    source = write(tmp_path / "in.jsonl", training_rows(5, seed=0))
+    arguments = [f"--{name}={value}" for name, value in setting.items()]
+    with pytest.raises(SystemExit, match="error: "):
+        run(main, Settings, arguments=["--input_file", str(source), "--output_dir", str(tmp_path / "out"), *arguments])
+
+
+def test_own_answers_of_the_source_can_be_the_baseline(tmp_path):
+    rows = [{**row, "output": f"own {row['id']}"} for row in training_rows(40, seed=0)]
+    it, sit, _ = generate(tmp_path / "out", write(tmp_path / "in.jsonl", rows), it_answers="source")
+    assert [row["output"] for row in it] == [f"own {n}" for n in range(40)]
+    assert all(row["output"] == "\n".join(solve(row["instruction"], row["input"].split())) for row in sit)
+
+
+def test_refine_asks_about_rewritten_rows_only(tmp_path):
+    source = write(tmp_path / "in.jsonl", training_rows(100, seed=0))
+    generate(tmp_path / "out", source, refine=True, iterations=1)
+    rewritten = read_journal(tmp_path / "out" / "iteration_1" / "rewrite.journal.jsonl")
+    refined = read_journal(tmp_path / "out" / "iteration_1" / "refine.journal.jsonl")
+    assert 0 < len(rewritten) < 100
+    assert sorted(line["row"] for line in refined) == sorted(line["row"] for line in rewritten)
