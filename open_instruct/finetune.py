@@ -174,23 +174,25 @@ def prepare(settings: Settings, max_length: int, tokenizer: PreTrainedTokenizerB
     """Encode the training rows.
 
     Returns:
-        A dataset of `input_ids` and `labels` (-100 where nothing is learned), and the counts: rows read, truncated,
-        dropped (no assistant token left after the cut), kept, their tokens, and the tokens trained on.
+        A dataset of `input_ids` and `labels` (-100 where nothing is learned), and the counts of rows and tokens: rows
+        without an answer, or with none left after the cut to `max_length`, are dropped.
     """
     limit = None if settings.max_train_rows < 0 else settings.max_train_rows
     columns: dict[str, list[pa.Array]] = {"input_ids": [], "labels": []}
-    counts = dict.fromkeys(("rows_read", "rows_truncated", "rows_dropped", "rows_kept", "tokens", "trained_tokens"), 0)
+    counts = dict.fromkeys(_COUNTS, 0)
     rows = islice(_conversations(settings.train_file), limit)
     while chunk := list(islice(rows, 1000)):
+        counts["rows_read"] += len(chunk)
+        answered = [row for row in chunk if row is not None]
+        counts["rows_without_answer"] += len(chunk) - len(answered)
         kept_ids, kept_labels = [], []
-        for ids, labels in zip(*encode([row.messages for row in chunk], tokenizer), strict=True):
-            counts["rows_read"] += 1
-            counts["rows_truncated"] += len(ids) > max_length
+        for ids, labels in zip(*encode([row.messages for row in answered], tokenizer), strict=True):
             labels = labels[:max_length]
             trained = len(labels) - labels.count(-100)
             if not trained:
-                counts["rows_dropped"] += 1
+                counts["rows_cut_before_answer"] += 1
                 continue
+            counts["rows_truncated"] += len(ids) > max_length
             counts["rows_kept"] += 1
             counts["tokens"] += len(labels)
             counts["trained_tokens"] += trained
@@ -204,14 +206,20 @@ def prepare(settings: Settings, max_length: int, tokenizer: PreTrainedTokenizerB
     return Dataset(InMemoryTable(table)), counts
 
 
-def _conversations(path: str) -> Iterator[Conversation]:
+# Tokens are those of the kept rows.
+_COUNTS = "rows_read rows_kept rows_without_answer rows_cut_before_answer rows_truncated tokens trained_tokens".split()
+
+
+def _conversations(path: str) -> Iterator[Conversation | None]:
+    """Each row of the file as a conversation; None for an instruction without an answer."""
     for number, (where, row) in enumerate(read_rows(path)):
         if "messages" in row:
             yield Conversation.from_json(row, where)
         else:
             record = Instruction.from_json(row, where)
-            if not record.output:
-                raise UserError(f"{where}: 'output' is empty; a row to train on needs an answer")
+            if not record.output.strip():
+                yield None
+                continue
             yield Conversation(
                 Path(path).name,
                 str(number),
@@ -221,9 +229,10 @@ def _conversations(path: str) -> Iterator[Conversation]:
 
 def _print_counts(counts: dict[str, int], training: Training) -> None:
     print(
-        f"rows: {counts['rows_read']:,} read = {counts['rows_kept']:,} kept + {counts['rows_dropped']:,} dropped "
-        f"(no answer within {training.max_length} tokens); {counts['rows_truncated']:,} truncated\n"
-        f"tokens an epoch: {counts['tokens']:,}, trained on {counts['trained_tokens']:,} of them (the assistant's); "
+        f"rows: {counts['rows_read']:,} read = {counts['rows_kept']:,} kept + {counts['rows_without_answer']:,} "
+        f"without an answer + {counts['rows_cut_before_answer']:,} whose answer begins after {training.max_length} tokens; "
+        f"{counts['rows_truncated']:,} of the kept ones are cut off there\n"
+        f"tokens an epoch: {counts['tokens']:,}, {counts['trained_tokens']:,} of them trained on (the assistant's); "
         f"{training.num_train_epochs:g} epochs on {training.world_size} device(s)",
         flush=True,
     )

@@ -63,9 +63,9 @@ def test_a_short_run_writes_a_checkpoint_that_knows_its_template_and_its_end(tmp
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
     results = json.loads((tmp_path / "out" / "run.json").read_text())["results"]
     assert results["last_loss"] < results["first_loss"]
-    assert results["rows_kept"] == 400 and results["rows_dropped"] == 0
+    assert results["rows_read"] == results["rows_kept"] == 400
     assert 0 < results["trained_tokens"] < results["tokens"]
-    assert "rows: 400 read = 400 kept + 0 dropped" in capsys.readouterr().out
+    assert "rows: 400 read = 400 kept + 0 without an answer" in capsys.readouterr().out
     main(settings(rows, total_batch_size=4), training(tmp_path / "out", max_steps=6))
     assert "already finished" in capsys.readouterr().out
 
@@ -89,8 +89,8 @@ def test_a_row_cut_before_its_answer_is_dropped_and_counted(tmp_path):
     tokenizer = load_tokenizer(str(BASE))
     set_template(tokenizer, "tulu")
     dataset, counts = prepare(settings(path), 64, tokenizer)
-    assert counts["rows_read"] == 2 and counts["rows_dropped"] == 1 and counts["rows_kept"] == 1
-    assert counts["rows_truncated"] == 2 and counts["tokens"] == 64 == len(dataset[0]["input_ids"])
+    assert counts["rows_read"] == 2 and counts["rows_cut_before_answer"] == 1 and counts["rows_kept"] == 1
+    assert counts["rows_truncated"] == 1 and counts["tokens"] == 64 == len(dataset[0]["input_ids"])
     path.write_text(json.dumps(long))
     with pytest.raises(UserError, match="no row has an assistant token within --max_length 64"):
         prepare(settings(path), 64, tokenizer)
@@ -169,10 +169,19 @@ def test_an_incomplete_checkpoint_folder_is_one_line(tmp_path, rows, gone, messa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_row_without_answer_is_named(tmp_path):
+def test_a_row_without_answer_is_dropped_and_counted(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"instruction": "Copy it.", "output": "a"}\n{"instruction": "Copy it."}\n')
+    path.write_text('{"instruction": "Copy it.", "output": "a"}\n{"instruction": "Copy it.", "output": " "}\n')
     tokenizer = load_tokenizer(str(BASE))
     set_template(tokenizer, "tulu")
-    with pytest.raises(UserError, match="rows.jsonl:2: 'output' is empty"):
+    _, counts = prepare(settings(path), 64, tokenizer)
+    assert (counts["rows_read"], counts["rows_kept"], counts["rows_without_answer"]) == (2, 1, 1)
+
+
+def test_a_row_that_is_neither_kind_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"instruction": "Copy it.", "output": "a"}\n{"question": "Copy it."}\n')
+    tokenizer = load_tokenizer(str(BASE))
+    set_template(tokenizer, "tulu")
+    with pytest.raises(UserError, match="rows.jsonl:2: field 'instruction' is missing"):
         prepare(settings(path), 64, tokenizer)

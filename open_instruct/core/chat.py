@@ -64,6 +64,8 @@ def encode(
             f"{tokenizer.name_or_path}: its chat template does not mark the assistant's text with "
             f"{{% generation %}}; name one of ours with --prompt_template: {', '.join(template_names())}"
         )
+    if not conversations:
+        return [], []
     encoded = tokenizer.apply_chat_template(
         list(conversations), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )

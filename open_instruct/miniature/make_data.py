@@ -1,7 +1,7 @@
 """Writes the miniature's files: single instructions with their answers for stage 1, and the evaluation items for
 stage 3.
 
-    python -m open_instruct.miniature.make_data --train_file instructions.jsonl --eval_dir data/eval/miniature
+    python -m open_instruct.miniature.make_data --eval_dir data/eval/miniature --train_file instructions.jsonl
 
 The evaluation's items do not depend on `--seed`: runs with other seeds are measured on the same items.
 """
@@ -27,8 +27,8 @@ from open_instruct.miniature.world import (
 
 @dataclass
 class Settings:
-    train_file: str = help_field("where the single instructions go")
     eval_dir: str = help_field("folder of the evaluation items")
+    train_file: str = help_field("where the single instructions go; not given: none are written", "")
     rows: int = help_field("single instructions", 20_000)
     items: int = help_field("evaluation items a benchmark", 300)
     seed: int = help_field("of the single instructions", 0)
@@ -36,7 +36,9 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Write both and print the counts."""
-    print(f"{settings.train_file}: {write_rows(settings.train_file, training_rows(settings.rows, settings.seed))} rows")
+    if settings.train_file:
+        rows = write_rows(settings.train_file, training_rows(settings.rows, settings.seed))
+        print(f"{settings.train_file}: {rows} rows")
     for name, chains in _BENCHMARKS.items():
         path = Path(settings.eval_dir, f"{name}.jsonl")
         print(f"{path}: {write_rows(path, evaluation_rows(name, chains, settings.items))} items")

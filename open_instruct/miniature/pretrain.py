@@ -59,23 +59,33 @@ def main(settings: Settings) -> None:
 
 
 def document(rng: random.Random) -> list[tuple[str, bool]]:
-    """One to three solved tasks, each on a list of its own, as (text, is an answer) pieces."""
-    pieces: list[tuple[str, bool]] = []
+    """One to three solved tasks, as (text, is an answer) pieces: answered one by one, or a quiz with its answers below.
+
+    Each task has a list of its own: that two tasks can be asked of one list is left to fine-tuning.
+    """
+    solved = []
     for _ in range(rng.randint(1, 3)):
         task = TASKS[rng.choice(list(TASKS))]
         words = draw_words(rng)
-        phrase, given, answer = rng.choice(task.phrasings), " ".join(words), " ".join(task.answer(words))
-        before, after = rng.choice(
-            (
-                (f"{phrase} : {given} =>", f" {answer}\n"),
-                (f"Q: {phrase}\n{given}\nA:\n", f"{answer}\n"),
-                (f"Q: {phrase} : {given}\nA:", f" {answer}\n"),
-                (f"{given}\n{phrase} =>\n", f"{answer}\n"),
-                (f"{given}\n=> {phrase}\n", f"{answer}\n"),
-            )
+        solved.append((rng.choice(task.phrasings), " ".join(words), " ".join(task.answer(words))))
+    if rng.random() < 0.5:
+        questions = "".join(f"Q: {phrase} : {given}\n" for phrase, given, _ in solved)
+        answers = [piece for _, _, answer in solved for piece in (("A:\n", False), (f"{answer}\n", True))]
+        return [(questions, False), *answers]
+    return [piece for one in solved for piece in _answered(*one, rng)]
+
+
+def _answered(phrase: str, given: str, answer: str, rng: random.Random) -> tuple[tuple[str, bool], tuple[str, bool]]:
+    before, after = rng.choice(
+        (
+            (f"{phrase} : {given} =>", f" {answer}\n"),
+            (f"Q: {phrase}\n{given}\nA:\n", f"{answer}\n"),
+            (f"Q: {phrase} : {given}\nA:", f" {answer}\n"),
+            (f"{given}\n{phrase} =>\n", f"{answer}\n"),
+            (f"{given}\n=> {phrase}\n", f"{answer}\n"),
         )
-        pieces += [(before, False), (after, True)]
-    return pieces
+    )
+    return (before, False), (after, True)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

@@ -1,8 +1,9 @@
 """The miniature world: tasks on short word lists, their phrasings, and the right answer to every instruction.
 
 The oracle engine answers from here, the base model was pretrained on these tasks, and the evaluation's items are
-drawn here. An instruction is one task ("Reverse the list.") or a chain ("First reverse the list, then count the items."); each
-task of a chain works on the input list itself, so the right response to a chain is one line a task, in the order asked.
+drawn here. An instruction is one task ("Reverse the list.") or a chain ("First reverse the list, then count the
+items."); each task of a chain works on the input list itself, so the right response to a chain is one line a task, in
+the order asked.
 """
 
 import random
@@ -72,16 +73,6 @@ TASKS = {
             lambda x: [word for word in x for _ in range(2)],
         ),
         Task(
-            "move_first",
-            ("move the first item to the end", "put the first item last", "send the first item to the end"),
-            lambda x: x[1:] + x[:1],
-        ),
-        Task(
-            "move_last",
-            ("move the last item to the front", "put the last item first", "send the last item to the front"),
-            lambda x: x[-1:] + x[:-1],
-        ),
-        Task(
             "ends",
             ("name the first and the last item", "give the first and the last item"),
             lambda x: [x[0], x[-1]],
@@ -149,7 +140,7 @@ def _hold_out() -> tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]
         if all(other[place] != pair[place] for other in held_pairs for place in (0, 1)):
             held_pairs.append(pair)
     rest = [chain for chain in permutations(SIMPLE, 3) if not _contains(chain, held_pairs)]
-    return frozenset(held_pairs), frozenset(rng.sample(rest, 200))
+    return frozenset(held_pairs), frozenset(rng.sample(rest, 100))
 
 
 def _contains(chain: Sequence[str], pairs) -> bool:

@@ -140,27 +140,34 @@ class _Generation:
     def _merged(
         self, source: str, iteration: int, options: Journal, rewritten: Journal, refined: Journal | None
     ) -> Iterator[Instruction]:
-        """Every row after this iteration: a row that no step could rewrite keeps its instruction, with the reason."""
+        """Every row after this iteration: one that could not be classified or rewritten keeps its instruction."""
         for number, row in self._rows(source):
             if _frozen(row):
                 yield row
                 continue
-            results = [("classify", options.get(number))]
-            if results[0][1].get("option", "D") != "D":
-                results.append(("rewrite", rewritten.get(number)))
+            results = {"classify": options.get(number)}
+            if results["classify"].get("option", "D") != "D":
+                results["rewrite"] = rewritten.get(number)
                 if refined is not None and number in refined:
-                    results.append(("refine", refined.get(number)))
-            step, last = results[-1]
+                    results["refine"] = refined.get(number)
+            instruction = row.instruction
+            for result in results.values():  # a check that cannot be read leaves the rewritten instruction as it is
+                instruction = result.get("instruction", instruction)
+            changed = "instruction" in results.get("rewrite", {})
             extra = {
-                "id": row.extra.get("id", number),
+                "id": row.extra.get("idx", number),
                 **row.extra,
                 "original_instruction": row.extra.get("original_instruction", row.instruction),
-                "options": [*row.extra.get("options", []), "D" if "failed" in last else results[0][1]["option"]],
+                "options": [*row.extra.get("options", []), results["classify"]["option"] if changed else "D"],
             }
-            if "failed" in last:
-                failure = {"iteration": iteration, "step": step, "reason": last["failed"], "answer": last["answer"]}
-                extra["failures"] = [*row.extra.get("failures", []), failure]
-            yield Instruction(last.get("instruction", row.instruction), row.input, row.output, extra)
+            failures = [
+                {"iteration": iteration, "step": step, "reason": result["failed"], "answer": result["answer"]}
+                for step, result in results.items()
+                if "failed" in result
+            ]
+            if failures:
+                extra["failures"] = [*row.extra.get("failures", []), *failures]
+            yield Instruction(instruction, row.input, row.output, extra)
 
     def _finish(self, source: str) -> dict[str, int]:
         """Let the generator answer, write the training files and the rejected rows, and print the counts."""
@@ -190,7 +197,7 @@ class _Generation:
                     it = plain.get(number) if mode == "generator" else _own_answer(row, mode)
                     yield number, row, it, chained.get(number) if number in chained else it
 
-            counts = {"rows_in": self.count, "rows_written": 0, "rows_dropped": 0, "rows_kept_as_they_were": 0}
+            counts = {"rows_in": self.count, "rows_written": 0, "rows_dropped": 0, "rows_written_with_a_failed_step": 0}
             counts["rows_written"] = write_rows(self.folder / "sit.jsonl", _training_rows(pairs(), sequential=True))
             if mode != "none":
                 write_rows(self.folder / "it.jsonl", _training_rows(pairs(), sequential=False))
@@ -199,7 +206,7 @@ class _Generation:
         print(
             f"rows: {counts['rows_in']:,} in = {counts['rows_written']:,} written + {counts['rows_dropped']:,} "
             "dropped; "
-            f"{counts['rows_kept_as_they_were']:,} of the written ones kept as they were after a failed step"
+            f"{counts['rows_written_with_a_failed_step']:,} of the written ones had a failed step (see rejected.jsonl)"
         )
         for reason, number in reasons.most_common():
             print(f"  {number:,} x {reason}")
@@ -251,13 +258,13 @@ def _own_answer(row: Instruction, mode: str) -> dict:
 
 def _training_rows(pairs, sequential: bool) -> Iterator[dict]:
     """The rows that have both answers."""
-    for number, row, it, sit in pairs:
+    for _, row, it, sit in pairs:
         if "failed" in it or "failed" in sit:
             continue
         instruction = row.instruction if sequential else row.extra["original_instruction"]
         more = {"original_instruction": row.extra["original_instruction"]} if sequential else {}
         yield {
-            "id": row.extra.get("id", number),
+            "id": row.extra["id"],
             "instruction": instruction,
             "input": row.input,
             "output": (sit if sequential else it)["response"],
@@ -275,11 +282,11 @@ def _rejected(pairs, counts: dict[str, int], reasons: Counter[str]) -> Iterator[
         failures += [{"step": step, "reason": result["failed"], "answer": result["answer"]} for step, result in lost]
         if not failures:
             continue
-        counts["rows_dropped" if lost else "rows_kept_as_they_were"] += 1
+        counts["rows_dropped" if lost else "rows_written_with_a_failed_step"] += 1
         for failure in failures:
             reasons[f"{failure['step']}: {failure['reason']}"] += 1
         yield {
-            "id": row.extra.get("id", number),
+            "id": row.extra["id"],
             "row": number,
             "instruction": row.extra["original_instruction"],
             "dropped": bool(lost),

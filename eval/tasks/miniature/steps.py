@@ -77,6 +77,4 @@ def _checked(row: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _made_by() -> str:
     """The command that makes the data, as it must be given here."""
-    folder = local_data.folder()
-    training = folder.parent / "train" / "miniature" / "instructions.jsonl"
-    return f"python -m open_instruct.miniature.make_data --train_file {training} --eval_dir {folder / 'miniature'}"
+    return f"python -m open_instruct.miniature.make_data --eval_dir {local_data.folder() / 'miniature'}"
