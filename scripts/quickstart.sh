@@ -7,34 +7,43 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 
-SEED=${SEED:-0}                                # of the data, the training and the oracle's slips
-OUTPUT=${OUTPUT:-$ROOT/output/quickstart}      # folder of everything that it writes
+SEED=${SEED:-0}                            # of the data, the training and the oracle's slips
+OUTPUT=${OUTPUT:-$ROOT/output/quickstart}  # folder of everything that it writes; another seed needs another folder
 
+if (($# > 0)); then
+  echo "error: no arguments are taken; set variables instead (--help lists them)" >&2
+  exit 1
+fi
 mkdir -p "$OUTPUT"
 OUTPUT=$(CDPATH='' cd -- "$OUTPUT" && pwd -P)
-export SEED
-# What earlier, killed runs took counts too.
-trap 'echo "$SECONDS" >>"$OUTPUT/seconds"' EXIT
-
-say() { printf '\n== %s\n' "$*"; }
-
-say "1/3 generate: single instructions -> sequential instructions"
-OUTPUT_DIR=$OUTPUT/data bash "$ROOT/self-seq/scripts/generation_miniature.sh"
-
-for kind in it sit; do
-  say "2/3 fine-tune on $kind.jsonl"
-  TRAIN_FILE=$OUTPUT/data/$kind.jsonl OUTPUT_DIR=$OUTPUT/$kind bash "$ROOT/scripts/miniature/finetune.sh"
-done
-
-for kind in it sit; do
-  say "3/3 evaluate $kind"
-  RESULTS_DIR=$OUTPUT/results bash "$ROOT/scripts/evaluation.sh" "$OUTPUT/$kind" "$kind"
-done
-
-if [[ ! -f $OUTPUT/total_seconds ]]; then
-  awk -v now="$SECONDS" '{ sum += $1 } END { print sum + now }' "$OUTPUT/seconds" 2>/dev/null >"$OUTPUT/total_seconds" ||
-    echo "$SECONDS" >"$OUTPUT/total_seconds"
+if [[ -f $OUTPUT/seed && $(<"$OUTPUT/seed") != "$SEED" ]]; then
+  echo "error: $OUTPUT holds a run with seed $(<"$OUTPUT/seed"); name another folder (OUTPUT=...) or delete it" >&2
+  exit 1
 fi
-say "result"
+echo "$SEED" >"$OUTPUT/seed"
+export SEED
+
+# Runs a stage and notes its seconds, so that a resumed run still tells how long the whole took; a finished run adds none.
+stage() {
+  local title=$1 begin=$SECONDS
+  shift
+  printf '\n== %s\n' "$title"
+  "$@"
+  [[ -f $OUTPUT/results.json ]] || echo "$((SECONDS - begin))" >>"$OUTPUT/stage_seconds"
+}
+
+stage "1/3 generate: single instructions -> sequential instructions" \
+  env OUTPUT_DIR="$OUTPUT/data" bash "$ROOT/self-seq/scripts/generation_miniature.sh"
+for kind in it sit; do
+  stage "2/3 fine-tune on $kind.jsonl" \
+    env TRAIN_FILE="$OUTPUT/data/$kind.jsonl" OUTPUT_DIR="$OUTPUT/$kind" bash "$ROOT/scripts/miniature/finetune.sh"
+done
+for kind in it sit; do
+  stage "3/3 evaluate $kind" \
+    env RESULTS_DIR="$OUTPUT/results" bash "$ROOT/scripts/evaluation.sh" "$OUTPUT/$kind" "$kind"
+done
+
+printf '\n== result\n'
+seconds=$(awk '{ sum += $1 } END { print sum + 0 }' "$OUTPUT/stage_seconds")
 python -m eval.report "it=$OUTPUT/results/it" "sit=$OUTPUT/results/sit" --output "$OUTPUT" \
-  --seed "$SEED" --seconds "$(<"$OUTPUT/total_seconds")"
+  --seed "$SEED" --seconds "$seconds"

@@ -45,8 +45,10 @@ unset argument
 # setup.sh comes here too, for its --help; it makes the environment, so there is none to enter.
 [[ ${BASH_SOURCE[1]} -ef $ROOT/setup.sh ]] && return
 
+# A folder named `eval` where the user stands must not be taken for our package of that name.
+export PYTHONSAFEPATH=1
 if [[ ${SIT_ENV:-} = active ]]; then
-  python -c 'import open_instruct' 2>/dev/null || bash "$ROOT/setup.sh" >&2
+  python -c 'import open_instruct, self_seq, torch' 2>/dev/null || bash "$ROOT/setup.sh" >&2
 else
   for file in "$ROOT"/requirements*.txt "$ROOT/pyproject.toml"; do
     # true where .finished is missing, too
@@ -58,5 +60,3 @@ else
   unset file
   export PATH="$ROOT/.venv/bin:$PATH"
 fi
-# A folder named `eval` where the user stands must not be taken for our package of that name.
-export PYTHONSAFEPATH=1

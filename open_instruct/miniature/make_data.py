@@ -7,7 +7,7 @@ The evaluation's items do not depend on `--seed`: runs with other seeds are meas
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -24,6 +24,14 @@ from open_instruct.miniature.world import (
     write_instruction,
 )
 
+# What each benchmark asks for: the chains that its items are drawn from.
+BENCHMARKS: dict[str, list[tuple[str, ...]]] = {
+    "single": [(task,) for task in TASKS],
+    "pairs": sorted(UNSEEN_PAIRS),
+    "chains": sorted(UNSEEN_CHAINS),
+    "longer": list(permutations(SIMPLE, 4)),
+}
+
 
 @dataclass
 class Settings:
@@ -37,20 +45,21 @@ class Settings:
 def main(settings: Settings) -> None:
     """Write both and print the counts."""
     if settings.train_file:
-        rows = write_rows(settings.train_file, training_rows(settings.rows, settings.seed))
+        taken = {(item["instruction"], item["input"]) for item in items("single", settings.items)}
+        rows = write_rows(settings.train_file, training_rows(settings.rows, settings.seed, taken))
         print(f"{settings.train_file}: {rows} rows")
-    for name, chains in _BENCHMARKS.items():
+    for name in BENCHMARKS:
         path = Path(settings.eval_dir, f"{name}.jsonl")
-        print(f"{path}: {write_rows(path, evaluation_rows(name, chains, settings.items))} items")
+        print(f"{path}: {write_rows(path, items(name, settings.items))} items")
 
 
-def training_rows(count: int, seed: int) -> Iterator[dict]:
-    """Single instructions of every task, equally often, with the right answer."""
+def training_rows(count: int, seed: int, taken: Collection[tuple[str, str]] = ()) -> Iterator[dict]:
+    """Single instructions of every task, equally often, with the right answer; no (instruction, input) of `taken`."""
     rng = random.Random(seed)
     for number in range(count):
-        task = rng.choice(list(TASKS))
-        instruction = write_instruction([rng.choice(TASKS[task].phrasings)])
-        words = draw_words(rng)
+        instruction, words = _draw(rng)
+        while (instruction, " ".join(words)) in taken:
+            instruction, words = _draw(rng)
         yield {
             "id": number,
             "instruction": instruction,
@@ -59,11 +68,16 @@ def training_rows(count: int, seed: int) -> Iterator[dict]:
         }
 
 
-def evaluation_rows(name: str, chains: list[tuple[str, ...]], count: int) -> Iterator[dict]:
-    """Items that ask for one of `chains`, each with the right answer to every step."""
+def _draw(rng: random.Random) -> tuple[str, list[str]]:
+    task = rng.choice(list(TASKS))
+    return write_instruction([rng.choice(TASKS[task].phrasings)]), draw_words(rng)
+
+
+def items(name: str, count: int) -> Iterator[dict]:
+    """The evaluation items of the benchmark `name`, each with the right answer to every step."""
     rng = random.Random(name)
     for number in range(count):
-        chain = rng.choice(chains)
+        chain = rng.choice(BENCHMARKS[name])
         words = draw_words(rng)
         instruction = write_instruction([rng.choice(TASKS[task].phrasings) for task in chain])
         yield {
@@ -74,13 +88,6 @@ def evaluation_rows(name: str, chains: list[tuple[str, ...]], count: int) -> Ite
             "answers": solve(instruction, words),
         }
 
-
-_BENCHMARKS: dict[str, list[tuple[str, ...]]] = {
-    "single": [(task,) for task in TASKS],
-    "pairs": sorted(UNSEEN_PAIRS),
-    "chains": sorted(UNSEEN_CHAINS),
-    "longer": list(permutations(SIMPLE, 4)),
-}
 
 if __name__ == "__main__":
     run(main, Settings)

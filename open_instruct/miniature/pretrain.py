@@ -21,7 +21,7 @@ from open_instruct.miniature.world import NUMBERS, TASKS, WORDS, draw_words
 @dataclass
 class Settings:
     output_dir: str = help_field("folder of the checkpoint", "output/miniature_base")
-    steps: int = help_field("optimizer steps", 2400)
+    steps: int = help_field("optimizer steps", 1800)
     batch_size: int = help_field("documents a step", 128)
     learning_rate: float = help_field("peak, after 100 steps of warm-up; falls linearly to a twentieth", 3e-3)
     hidden_size: int = help_field("width", 128)

@@ -129,8 +129,8 @@ def draw_words(rng: random.Random) -> list[str]:
 
 
 # What training may never show, so that the evaluation measures following, not memory: some pairs of tasks, in neither
-# order and however far apart in a chain, and some chains of three. Each task is in one such pair. (Holding out one order
-# only teaches the other one: a model then follows the chain in the order that it knows. See docs/log.md.)
+# order and however far apart in a chain, and some chains of three. Each task is in one such pair. (Holding out one
+# order only teaches the other one: a model then follows the chain in the order that it knows. See docs/log.md.)
 def _hold_out() -> tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]:
     rng = random.Random(0)
     decomposed = {task.parts for task in TASKS.values()}  # what decomposing yields must stay

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../start.sh"
 
 OUTPUT_DIR=${OUTPUT_DIR:-$ROOT/output/miniature_base}  # folder of the checkpoint
-STEPS=${STEPS:-1500}                                   # optimizer steps of 128 documents
+STEPS=${STEPS:-1800}                                   # optimizer steps of 128 documents
 SEED=${SEED:-0}                                        # of the weights and the documents
 
-exec python -m open_instruct.miniature.pretrain --output_dir "$OUTPUT_DIR" --steps "$STEPS" --seed "$SEED"
+exec python -m open_instruct.miniature.pretrain --output_dir "$OUTPUT_DIR" --steps "$STEPS" --seed "$SEED" "$@"

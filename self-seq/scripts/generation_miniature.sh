@@ -3,6 +3,7 @@
 # engine rewrite them into sequences in two iterations and answer them. Writes
 # it.jsonl and sit.jsonl with the same rows. The same command goes on after a kill.
 # Usage: bash self-seq/scripts/generation_miniature.sh
+#        (further flags are handed to self_seq.generate)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/start.sh"
 
@@ -14,6 +15,6 @@ MALFORMED=${MALFORMED:-0.05}                             # share of the oracle's
 SEED=${SEED:-0}                                          # of the single instructions and of the badly written answers
 
 python -m open_instruct.miniature.make_data --rows "$ROWS" --seed "$SEED" \
-  --train_file "$OUTPUT_DIR/instructions.jsonl" --eval_dir "$ROOT/data/eval/miniature"
+  --train_file "$OUTPUT_DIR/instructions.jsonl" --eval_dir "${SIT_EVAL_DATA:-$ROOT/data/eval}/miniature"
 exec python -m self_seq.generate --input_file "$OUTPUT_DIR/instructions.jsonl" --output_dir "$OUTPUT_DIR" \
-  --engine oracle --engine_options "malformed=$MALFORMED" "grow=$GROW" --iterations "$ITERATIONS" --seed "$SEED"
+  --engine oracle --engine_options "malformed=$MALFORMED" "grow=$GROW" --iterations "$ITERATIONS" --seed "$SEED" "$@"

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from open_instruct.miniature.make_data import evaluation_rows, training_rows
+from open_instruct.miniature.make_data import items, training_rows
 from open_instruct.miniature.world import (
     SIMPLE,
     TASKS,
@@ -63,12 +63,19 @@ def test_held_out_chains_leave_every_task_at_every_place():
 
 
 def test_evaluation_items_ask_what_they_say_and_carry_right_answers():
-    rows = list(evaluation_rows("pairs", sorted(UNSEEN_PAIRS), 50))
+    rows = list(items("pairs", 50))
     assert len({row["id"] for row in rows}) == 50
     for row in rows:
         assert tuple(row["steps"]) in UNSEEN_PAIRS
         assert read_instruction(row["instruction"]) == tuple(row["steps"])
         assert row["answers"] == solve(row["instruction"], row["input"].split())
+
+
+def test_no_training_row_is_an_evaluation_item():
+    taken = {(item["instruction"], item["input"]) for item in items("single", 300)}
+    without = {(row["instruction"], row["input"]) for row in training_rows(20_000, seed=0, taken=taken)}
+    with_them = {(row["instruction"], row["input"]) for row in training_rows(20_000, seed=0)}
+    assert without.isdisjoint(taken) and not with_them.isdisjoint(taken)
 
 
 def test_training_rows_are_single_tasks_and_the_seed_decides_them():
