@@ -3,7 +3,7 @@
 Called by `eval.run`. A benchmark is a task of lm-evaluation-harness whose `dataset_kwargs` names its data: `file`,
 relative to the data folder. For people its YAML says `task_alias` (title), `metadata.about` and `metadata.order` (of
 columns), and in `metric_list` a `title` for each metric that belongs in tables and a `position` for each that is a
-point of a plot.
+point of a plot. `metadata.cluster` (`field`, `name`) says which items are right or wrong together.
 """
 
 import hashlib
@@ -29,6 +29,19 @@ class MetricInfo:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """What sets items of a benchmark apart that are right or wrong together; intervals are then taken over these.
+
+    Attributes:
+        field: of an item; items with equal values belong together.
+        name: what a group of them is, in the plural ("task combinations").
+    """
+
+    field: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """A task as its YAML describes it.
 
@@ -40,6 +53,7 @@ class Benchmark:
         metrics: in the order of the YAML.
         yaml: the file that describes it.
         data: the data file, relative to the data folder; "" where the task names none.
+        cluster: None where items are independent.
     """
 
     name: str
@@ -51,6 +65,7 @@ class Benchmark:
     metrics: tuple[MetricInfo, ...]
     yaml: Path
     data: str = ""
+    cluster: Cluster | None = None
 
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of the task's folder (prompts, scoring) and of its data: results of others are stale."""
@@ -107,6 +122,9 @@ def _describe(entry: Any) -> Benchmark:
             raise UserError(
                 f"{entry.yaml_path}: metric {metric['metric']}: aggregation must be mean, the rest is unknown here"
             )
+    cluster = metadata.get("cluster")
+    if cluster is not None and (not isinstance(cluster, dict) or set(cluster) != {"field", "name"}):
+        raise UserError(f"{entry.yaml_path}: metadata.cluster must be {{field: FIELD OF AN ITEM, name: IN THE PLURAL}}")
     metrics = tuple(
         MetricInfo(
             name=str(metric["metric"]),
@@ -127,6 +145,7 @@ def _describe(entry: Any) -> Benchmark:
         metrics=metrics,
         yaml=Path(entry.yaml_path),
         data=(raw.get("dataset_kwargs") or {}).get("file", ""),
+        cluster=Cluster(**cluster) if cluster else None,
     )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from eval.chart import Line, by_position
 from eval.tables import Runs, bounds, percent, tables_of
@@ -28,12 +27,14 @@ class Facts:
         notes: facts on the whole report (seed, seconds), each a short sentence.
         origins: how each run came about, as (what, value) pairs by run.
         warnings: what a reader must know before trusting a figure.
+        about: what each run is, in one line; runs of which nothing is said are left out.
     """
 
     title: str
     notes: list[str]
     origins: dict[str, list[tuple[str, str]]]
     warnings: list[str]
+    about: dict[str, str]
 
 
 def render(runs: Runs, predictions: dict[str, dict[str, list[dict[str, Any]]]], facts: Facts) -> str:
@@ -56,9 +57,9 @@ def render(runs: Runs, predictions: dict[str, dict[str, list[dict[str, Any]]]], 
         gap=_widest_gap(runs),
         tables=tables_of(runs),
         charts=_charts(runs, colours),
-        predictions=Markup(_embedded(_browsable(runs, predictions, colours))),
-        style=Markup((_HTML / "style.css").read_text(encoding="utf-8")),
-        script=Markup((_HTML / "browse.js").read_text(encoding="utf-8")),
+        predictions=_embedded(_browsable(runs, predictions, colours)),
+        style=(_HTML / "style.css").read_text(encoding="utf-8"),
+        script=(_HTML / "browse.js").read_text(encoding="utf-8"),
     )
 
 
@@ -77,21 +78,22 @@ def _widest_gap(runs: Runs) -> _Gap | None:
     gaps = []
     for benchmark, result in ((name, result) for found in runs.values() for name, result in found.items()):
         name, metric = next(iter(result.metrics.items()))
-        values = [(found[benchmark].metrics[name].value, run) for run, found in runs.items() if benchmark in found]
+        having = [(run, found[benchmark].metrics) for run, found in runs.items() if benchmark in found]
+        values = [(metrics[name].value, run) for run, metrics in having if name in metrics]
         (low, worst), (high, best) = min(values), max(values)
         gaps.append(_Gap(result.title, metric.title or name, best, high, worst, low))
     widest = max(gaps, key=lambda gap: gap.high - gap.low)
     return widest if widest.high > widest.low else None
 
 
-def _charts(runs: Runs, colours: dict[str, str]) -> list[tuple[str, Markup]]:
+def _charts(runs: Runs, colours: dict[str, str]) -> list[tuple[str, str]]:
     """(title, SVG) of each benchmark whose items have more than one step."""
     found: dict[str, tuple[str, list[Line]]] = {}
     for run, results in runs.items():
         for result in results.values():
             if len(steps := result.steps()) > 1:
                 found.setdefault(result.benchmark, (result.title, []))[1].append(Line(run, colours[run], steps))
-    return [(title, Markup(by_position(title, lines))) for title, lines in found.values()]
+    return [(title, by_position(title, lines)) for title, lines in found.values()]
 
 
 def _browsable(

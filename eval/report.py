@@ -1,16 +1,14 @@
 """Puts any number of evaluated runs side by side: on the terminal, on one HTML page, in Markdown, and as JSON.
 
-    python -m eval.report it=results/it sit=results/sit --output DIR
+    python -m eval.report it=results/it sit=results/sit --output DIR --about it='single tasks' sit='chains of tasks'
     python -m eval.report results/ --output DIR                       every run in the folder
 
 writes DIR/report.html, DIR/report.md and DIR/results.json. Everything in them comes from what `eval.run` wrote.
 """
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from eval import results
 from eval.page import Facts, render
@@ -29,6 +27,7 @@ class Settings:
     output: str = help_field(
         "folder for report.html, report.md and results.json; or the page's own name, ending in .html"
     )
+    about: list[str] = help_field("NAME=TEXT: one line on what the run of that name is, for the page's legend", [])
     title: str = help_field("heading of the page; by default the names of the runs", "")
     seed: int | None = help_field("of the whole experiment, for results.json and the page", None)
     seconds: float | None = help_field("that the whole experiment took, for results.json and the page", None)
@@ -48,7 +47,8 @@ def main(settings: Settings) -> None:
         title=settings.title or f"Evaluation: {', '.join(runs)}",
         notes=_notes(runs, settings),
         origins={name: _origin(folder, runs[name]) for name, folder in folders.items()},
-        warnings=_warnings(runs),
+        warnings=[*_unfinished(folders), *_warnings(runs)],
+        about=_about(settings.about, runs),
     )
     predictions = {
         name: {benchmark: results.read_predictions(folders[name] / benchmark) for benchmark in found}
@@ -59,6 +59,10 @@ def main(settings: Settings) -> None:
     write_json(
         page.parent / "results.json", {**_leading_figures(runs), "seed": settings.seed, "seconds": settings.seconds}
     )
+    for name, text in facts.about.items():
+        print(f"{name}: {text}")
+    if facts.about:
+        print()
     print(terminal(runs))
     for warning in facts.warnings:
         print(f"note: {warning}")
@@ -70,7 +74,8 @@ def _folders(given: list[str]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for one in given:
         name, equals, folder = one.partition("=")
-        found = {name: Path(folder)} if equals else _runs_in(Path(one))
+        named = equals and "/" not in name and not Path(one).is_dir()  # the folder's own name may hold a "=", too
+        found = {name: Path(folder)} if named else _runs_in(Path(one))
         for name, folder in found.items():
             if name in folders:
                 raise UserError(f"two runs are called {name!r}: {folders[name]} and {folder}. Name one: NAME={folder}")
@@ -90,6 +95,17 @@ def _runs_in(folder: Path) -> dict[str, Path]:
             f"{folder}: no runs here. Evaluate first: python -m eval.run --model CHECKPOINT --output_dir {folder}/NAME"
         )
     return found
+
+
+def _about(given: list[str], runs: Runs) -> dict[str, str]:
+    """What each run is, in the order of the runs."""
+    told = {}
+    for one in given:
+        name, _, text = one.partition("=")
+        if name not in runs or not text:
+            raise UserError(f"--about {one!r}: write NAME=TEXT, with one of these names: {', '.join(runs)}")
+        told[name] = text
+    return {name: told[name] for name in runs if name in told}
 
 
 def _leading_figures(runs: Runs) -> dict[str, dict[str, float]]:
@@ -116,6 +132,19 @@ def _counted(number: int, name: str) -> str:
     return f"{number:,} {name}" + ("" if number == 1 else "s")
 
 
+def _unfinished(folders: dict[str, Path]) -> list[str]:
+    """Runs whose last evaluation goes on yet, was killed or failed: figures of it are missing."""
+    warnings = []
+    for name, folder in folders.items():
+        info = results.read_info(folder)
+        if info and info.get("status") != "finished":
+            warnings.append(
+                f"The evaluation of {name} did not end (status in {folder / 'run.json'}: {info.get('status')}): "
+                "give its command again, or wait for it."
+            )
+    return warnings
+
+
 def _warnings(runs: Runs) -> list[str]:
     """What makes figures incomparable."""
     warnings = []
@@ -140,10 +169,7 @@ def _origin(folder: Path, found: dict[str, Result]) -> list[tuple[str, str]]:
     """How a run came about, from its run.json as far as there is one."""
     checkpoints = {str(result.depends_on.get("checkpoint", ""))[:12] for result in found.values()}
     origin = [("results", str(folder)), ("fingerprint", ", ".join(sorted(checkpoints)))]
-    try:
-        info: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
-    except (OSError, ValueError):
-        return origin
+    info = results.read_info(folder)
     settings, versions, git = info.get("settings") or {}, info.get("versions") or {}, info.get("git") or {}
     told = [
         ("checkpoint", settings.get("model")),
@@ -156,6 +182,7 @@ def _origin(folder: Path, found: dict[str, Result]) -> list[tuple[str, str]]:
 
 def _markdown(runs: Runs, facts: Facts) -> str:
     lines = [f"# {facts.title}", "", " · ".join(facts.notes), ""]
+    lines += [f"- **{name}**: {text}" for name, text in facts.about.items()] + [""] * bool(facts.about)
     lines += [f"> {warning}" for warning in facts.warnings] + [""] * bool(facts.warnings)
     lines.append(markdown(runs))
     return "\n".join([*lines, *_steps_table(runs)])

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from open_instruct.core import run_info
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import read_rows, write_json, write_rows
 
@@ -32,6 +33,7 @@ class Metric:
         about: what it means, in one line.
         position: of the step it tells of, from 1; 0 where it tells of no single step.
         higher_is_better: as it says.
+        over: what the interval was taken over: "300 items", "10 task combinations".
     """
 
     value: float
@@ -43,6 +45,7 @@ class Metric:
     about: str = ""
     position: int = 0
     higher_is_better: bool = True
+    over: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Result:
             column.
         n, n_available: items evaluated, and items there are.
         metrics: by name; the first one leads.
+        clusters: what its items fall into: "10 task combinations"; "" where they are independent.
         depends_on: checkpoint, data, task and settings; a result that depends on others is stale.
         seconds: what the model and the scoring took in the process that finished it, without loading.
     """
@@ -67,6 +71,7 @@ class Result:
     n: int
     n_available: int
     metrics: dict[str, Metric]
+    clusters: str = ""
     depends_on: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -88,9 +93,14 @@ def write(folder: Path, result: Result, predictions: Iterable[dict[str, Any]]) -
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    (folder / METRICS_FILE).unlink(missing_ok=True)  # never an old one beside new predictions
+    drop(folder)  # never an old one beside new predictions
     write_rows(folder / PREDICTIONS_FILE, predictions)
     write_json(folder / METRICS_FILE, {**asdict(result), "partial": result.partial})
+
+
+def drop(folder: Path) -> None:
+    """Forget the result in `folder`, which is about to be worked out anew: a killed run then leaves none of before."""
+    (folder / METRICS_FILE).unlink(missing_ok=True)
 
 
 def read(folder: Path) -> Result | None:
@@ -127,6 +137,15 @@ def read_run(folder: Path) -> dict[str, Result]:
             f"Run it again: python -m eval.run --model CHECKPOINT --output_dir {folder}"
         )
     return {result.benchmark: result for result in sorted(found, key=lambda result: (result.order, result.benchmark))}
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """run.json of a run, which tells how it came about; empty where there is none that can be read."""
+    try:
+        info = json.loads((folder / run_info.FILE_NAME).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return info if isinstance(info, dict) else {}
 
 
 def read_predictions(folder: Path) -> list[dict[str, Any]]:

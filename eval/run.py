@@ -8,23 +8,26 @@ and a killed one goes on from its last finished request. `scripts/evaluation.sh`
 it writes.
 """
 
-import fcntl
+import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eval import benchmarks, checkpoint, results
+from eval import benchmarks, results
 from eval.benchmarks import Benchmark
 from eval.resume import ResumableModel
-from eval.scored import figures, predictions
+from eval.scored import counted_clusters, figures, predictions
 from eval.tables import terminal
+from open_instruct.core import checkpoint
 from open_instruct.core.command import help_field, run
-from open_instruct.core.errors import UserError, disk_error
+from open_instruct.core.errors import UserError
+from open_instruct.core.only_run import only_run
 from open_instruct.core.run_info import RunInfo
 
 
@@ -37,7 +40,9 @@ class Settings:
     device: str = help_field("cpu, cuda, cuda:1, ...; by default cuda where there is one", "")
     dtype: str = help_field("number format of the weights: auto (the checkpoint's), float32, bfloat16, float16", "auto")
     batch_size: int = help_field(
-        "requests at once; lower it if memory runs out. Greedy answers do not depend on it", 128
+        "requests at once; lower it if memory runs out. In float32 greedy answers stay the same; in bfloat16 and "
+        "float16 rounding, and now and then an answer, changes with it",
+        128,
     )
     limit: int = help_field(
         "only the first N items of each benchmark, marked as partial in every report; 0 takes all", 0
@@ -64,9 +69,11 @@ def main(settings: Settings) -> None:
         "backend": settings.backend,
         "dtype": settings.dtype,
         "seed": settings.seed,
+        **_rounding(settings),
     }
     depends_on = {one.name: {**model_depends_on, "limit": settings.limit, **one.fingerprint()} for one in chosen}
     with _only_run(output):
+        _refuse_folder_of_another(output, model_folder, model_depends_on["checkpoint"])
         kept = [one for one in chosen if _is_finished(output / one.name, depends_on[one.name])]
         missing = [one for one in chosen if one not in kept]
         if kept:
@@ -74,9 +81,14 @@ def main(settings: Settings) -> None:
         if missing:
             tasks = [manager.load([one.name]) for one in missing]  # reads the data: what is wrong shows before loading
             with RunInfo(output, settings, settings.seed):
+                for one in missing:
+                    results.drop(output / one.name)
                 model = ResumableModel(BACKENDS[settings.backend](settings), model_depends_on)
                 for benchmark, task in zip(missing, tasks, strict=True):
                     _evaluate(benchmark, task, model, settings, output / benchmark.name, depends_on[benchmark.name])
+        elif results.read_info(output).get("status") != "finished":  # killed when all but run.json was written
+            with RunInfo(output, settings, settings.seed):
+                pass
     found = results.read_run(output)
     print(terminal({output.name: {one.name: found[one.name] for one in chosen}}))
     print(f"\nresults and predictions: {output}")
@@ -95,27 +107,54 @@ def _find(settings: Settings) -> tuple[Any, list[Benchmark]]:
     return manager, benchmarks.find(names, folders, manager)
 
 
+def _rounding(settings: Settings) -> dict[str, Any]:
+    """What answers depend on in number formats shorter than float32, by rounding: the batch, and what works it out."""
+    if (settings.dtype if settings.dtype != "auto" else _dtype_of(Path(settings.model))) == "float32":
+        return {}
+    import torch
+
+    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with suppress(ValueError, RuntimeError, AssertionError):  # no GPU; a device that is not there is told on loading
+        device = torch.cuda.get_device_name(device)
+    return {"batch_size": settings.batch_size, "device": device}
+
+
+def _dtype_of(model: Path) -> str:
+    """The number format of a checkpoint's weights; "" where its configuration does not say."""
+    try:
+        config = json.loads((model / "config.json").read_bytes())
+        return config.get("dtype") or config.get("torch_dtype") or ""
+    except (ValueError, AttributeError):  # damaged, which is told on loading
+        return ""
+
+
+def _refuse_folder_of_another(output: Path, model: Path, fingerprint: str) -> None:
+    """it/checkpoint-500 and sit/checkpoint-500 have one name by default: one must not replace the other's results.
+
+    The same path may hold a new model (trained again), and another path the same one (moved).
+    """
+    info = results.read_info(output)
+    earlier = (info.get("settings") or {}).get("model")
+    if earlier is None:
+        return
+    earlier = Path(info.get("folder", ""), earlier).resolve()
+    if earlier == model.resolve():
+        return
+    found = [results.read(path) for path in output.iterdir() if path.is_dir()]
+    if {one.depends_on.get("checkpoint") for one in found if one} == {fingerprint}:
+        return
+    raise UserError(
+        f"{output}: holds the results of another model, {earlier}. Give this one another name "
+        f"(bash scripts/evaluation.sh {model} NAME), or delete that folder."
+    )
+
+
 def _is_finished(folder: Path, depends_on: dict[str, Any]) -> bool:
     found = results.read(folder)
     return found is not None and found.depends_on == depends_on
 
 
-@contextmanager
-def _only_run(output: Path) -> Iterator[None]:
-    """Keep a second process out of the folder, whose results would be mixed with ours."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock = (output / ".lock").open("w")
-    except OSError as error:
-        raise disk_error(error, output) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{output}: another evaluation is writing here. Wait for it, or name another --output_dir."
-            ) from None
-        yield
+_only_run = partial(only_run, work="evaluation")
 
 
 def _evaluate(
@@ -139,7 +178,8 @@ def _evaluate(
         order=benchmark.order,
         n=len({sample["doc_id"] for sample in samples}),
         n_available=len(task.eval_docs),
-        metrics=figures(benchmark, samples, settings.seed),
+        metrics=figures(benchmark, samples),
+        clusters=counted_clusters(benchmark, samples),
         depends_on=depends_on,
         seconds=round(time.monotonic() - began, 3),
     )
@@ -170,8 +210,8 @@ def _scored_items(loaded: dict[str, Any], task: Any, model: ResumableModel, sett
         )
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"the GPU's memory is full with --batch_size {settings.batch_size}. Every finished answer is kept: "
-            f"run again with --batch_size {max(1, settings.batch_size // 4)}."
+            f"the GPU's memory is full with --batch_size {settings.batch_size}. Run again with --batch_size "
+            f"{max(1, settings.batch_size // 4)}; in float32, where answers do not depend on it, the finished are kept."
         ) from error
     return found["samples"][task.task_name]
 
@@ -181,20 +221,22 @@ def _load_hf(settings: Settings) -> Any:
     import torch
     import transformers
     from lm_eval.models.huggingface import HFLM
-    from safetensors import SafetensorError
 
     transformers.logging.set_verbosity_error()
+    logging.getLogger("lm_eval.models.huggingface").setLevel(logging.ERROR)  # warns of a model that is loaded already
+    checkpoint.load_tokenizer(settings.model)  # a damaged one is told here; HFLM wants to load it itself
+    model = checkpoint.load_model(settings.model, settings.dtype)
+    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return HFLM(
-            pretrained=settings.model,
-            device=settings.device or ("cuda" if torch.cuda.is_available() else "cpu"),
-            dtype=settings.dtype,
-            batch_size=settings.batch_size,
-            add_bos_token=False,  # the chat template puts in every special token that belongs there
-        )
-    except (OSError, ValueError, SafetensorError) as error:  # a damaged file, an architecture that is not known
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{settings.model}: the checkpoint cannot be loaded: {reason}") from error
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: not usable for this model ({str(error).splitlines()[0]})") from error
+    return HFLM(
+        pretrained=model,
+        tokenizer=settings.model,
+        batch_size=settings.batch_size,
+        add_bos_token=False,  # the chat template puts in every special token that belongs there
+    )
 
 
 BACKENDS: dict[str, Callable[[Settings], Any]] = {"hf": _load_hf}

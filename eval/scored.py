@@ -4,26 +4,34 @@ Called by `eval.run` when a benchmark is done. A logged item holds the row of th
 model answered, and the value of each metric; an item is logged once for each of the task's filters.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sized
 from dataclasses import asdict
 from typing import Any
 
-from eval.benchmarks import Benchmark, MetricInfo
-from eval.intervals import interval, standard_error
+from eval.benchmarks import Benchmark, Cluster, MetricInfo
+from eval.intervals import clustered_interval, interval, standard_error
 from eval.results import Metric
+from open_instruct.core.errors import UserError
 
 
-def figures(benchmark: Benchmark, samples: list[dict[str, Any]], seed: int) -> dict[str, Metric]:
-    """The figures of a benchmark, in the order of its YAML."""
+def figures(benchmark: Benchmark, samples: list[dict[str, Any]]) -> dict[str, Metric]:
+    """The figures of a benchmark, in the order of its YAML.
+
+    Raises:
+        UserError: an item lacks the field that the benchmark names as its cluster.
+    """
     values: dict[str, list[float]] = {}
+    clusters: dict[str, list[str]] = {}
     for sample in samples:
         for name, value in _metrics_of(sample).items():
             values.setdefault(name, []).append(value)
+            clusters.setdefault(name, []).append(_cluster_of(sample, benchmark))
     described = {info.name: info for info in benchmark.metrics}
     order = list(described)
     metrics = {}
     for name in sorted(values, key=lambda name: order.index(_plain(name)) if _plain(name) in order else len(order)):
-        low, high = interval(values[name], seed)
+        low, high, over = _interval(values[name], clusters[name], benchmark.cluster)
         info = asdict(described.get(_plain(name), MetricInfo(name)))
         del info["name"]
         metrics[name] = Metric(
@@ -32,9 +40,17 @@ def figures(benchmark: Benchmark, samples: list[dict[str, Any]], seed: int) -> d
             stderr=standard_error(values[name]),
             low=low,
             high=high,
+            over=over,
             **info,
         )
     return metrics
+
+
+def counted_clusters(benchmark: Benchmark, samples: list[dict[str, Any]]) -> str:
+    """What the items fall into: "10 task combinations"; "" where they are independent."""
+    if benchmark.cluster is None:
+        return ""
+    return _counted({_cluster_of(sample, benchmark) for sample in samples}, benchmark.cluster.name)
 
 
 def predictions(samples: list[dict[str, Any]], task: Any) -> Iterator[dict[str, Any]]:
@@ -52,6 +68,28 @@ def predictions(samples: list[dict[str, Any]], task: Any) -> Iterator[dict[str, 
             }
         items[sample["doc_id"]]["metrics"] |= _metrics_of(sample)
     yield from items.values()
+
+
+def _interval(values: list[float], clusters: list[str], cluster: Cluster | None) -> tuple[float, float, str]:
+    """Both ends of the 95 % interval, and what it was taken over."""
+    if cluster and (ends := clustered_interval(values, clusters)):
+        return *ends, _counted(set(clusters), cluster.name)
+    return *interval(values), _counted(values, "items")
+
+
+def _cluster_of(sample: dict[str, Any], benchmark: Benchmark) -> str:
+    if benchmark.cluster is None:
+        return ""
+    if benchmark.cluster.field not in sample["doc"]:
+        raise UserError(
+            f"{benchmark.yaml}: metadata.cluster names the field {benchmark.cluster.field!r}, which item "
+            f"{sample['doc_id']} lacks; the data loader of the task must keep it"
+        )
+    return json.dumps(sample["doc"][benchmark.cluster.field])
+
+
+def _counted(what: Sized, name: str) -> str:
+    return f"{len(what):,} {name}"
 
 
 def _metrics_of(sample: dict[str, Any]) -> dict[str, float]:

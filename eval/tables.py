@@ -18,18 +18,25 @@ _GAP = 2
 
 @dataclass(frozen=True)
 class Column:
-    """A benchmark: what it is, and how many of its items the runs evaluated."""
+    """A benchmark: what it is, how many of its items the runs evaluated, and what these fall into."""
 
     benchmark: str
     title: str
     about: str
     n: int
     n_available: int
+    clusters: str
 
     @property
     def partial(self) -> bool:
         """Whether a run left items out."""
         return self.n < self.n_available
+
+    @property
+    def items(self) -> str:
+        """Their number: "300 items, 10 task combinations"."""
+        items = f"{self.n} of {self.n_available} items (partial)" if self.partial else f"{self.n} items"
+        return f"{items}, {self.clusters}" if self.clusters else items
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ def terminal(runs: Runs) -> str:
                 shown = [_cell(cell).ljust(_CELL) for cell in cells[first : first + across]]
                 lines.append((run.ljust(names) + (" " * _GAP).join(shown)).rstrip())
     partial = {column.benchmark: column for table in tables_of(runs) for column in table.columns if column.partial}
+    if clustered := _clustered(runs):
+        lines += ["", *textwrap.wrap(clustered, _WIDTH)]
     lines += [f"* partial: {one.title} has only {one.n} of its {one.n_available} items" for one in partial.values()]
     return "\n".join(lines).lstrip("\n")
 
@@ -93,8 +102,9 @@ def markdown(runs: Runs) -> str:
             lines.append(f"| {run} | " + " | ".join(_cell(cell) for cell in cells) + " |")
         lines.append("")
     for column in _columns(runs):
-        items = f"{column.n} of {column.n_available} items (partial)" if column.partial else f"{column.n} items"
-        lines.append(f"- {_starred(column)}: {column.about or column.benchmark}; {items}")
+        lines.append(f"- {_starred(column)}: {column.about or column.benchmark}; {column.items}")
+    if clustered := _clustered(runs):
+        lines += ["", clustered]
     return "\n".join(lines) + "\n"
 
 
@@ -115,9 +125,27 @@ def _columns(runs: Runs) -> list[Column]:
         for name, result in results.items():
             found.setdefault(name, []).append(result)
     return [
-        Column(name, same[0].title, same[0].about, min(one.n for one in same), max(one.n_available for one in same))
+        Column(
+            benchmark=name,
+            title=same[0].title,
+            about=same[0].about,
+            n=min(one.n for one in same),
+            n_available=max(one.n_available for one in same),
+            clusters=same[0].clusters,
+        )
         for name, same in sorted(found.items(), key=lambda pair: (pair[1][0].order, pair[0]))
     ]
+
+
+def _clustered(runs: Runs) -> str:
+    """One sentence on intervals that are not taken over items; "" where all are."""
+    told: dict[str, list[str]] = {}
+    for column in _columns(runs):
+        if column.clusters:
+            number, _, name = column.clusters.partition(" ")
+            told.setdefault(name, []).append(f"{number} in {column.title}")
+    over = " and ".join(f"{name} ({', '.join(counts)})" for name, counts in told.items())
+    return f"95 % intervals over {over}; over items where that is longer." if over else ""
 
 
 def _titled(result: Result | None, title: str) -> Metric | None:

@@ -13,7 +13,7 @@ set -euo pipefail
 TASKS=${TASKS:-miniature}                   # benchmarks or groups, separated by commas; an unknown name lists all
 RESULTS_DIR=${RESULTS_DIR:-$ROOT/results}   # folder of all runs
 BACKEND=${BACKEND:-hf}                      # what runs the model: hf (transformers)
-BATCH_SIZE=${BATCH_SIZE:-128}               # requests at once; in float32 answers stay the same, in bfloat16 a few change
+BATCH_SIZE=${BATCH_SIZE:-128}               # requests at once; lower it if memory runs out: in float32 answers stay the same, in bfloat16 a few change
 LIMIT=${LIMIT:-0}                           # only the first N items of each benchmark, for a quick look; 0 takes all
 SEED=${SEED:-0}                             # of sampled answers and of examples in the prompt
 

@@ -46,4 +46,6 @@ done
 printf '\n== result\n'
 seconds=$(awk '{ sum += $1 } END { print sum + 0 }' "$OUTPUT/stage_seconds")
 python -m eval.report "it=$OUTPUT/results/it" "sit=$OUTPUT/results/sit" --output "$OUTPUT" \
-  --seed "$SEED" --seconds "$seconds"
+  --title "Sequential instruction tuning on the miniature" --seed "$SEED" --seconds "$seconds" \
+  --about "it=fine-tuned on single instructions" \
+  "sit=fine-tuned on the same rows, rewritten into chains of up to three tasks"

@@ -3,7 +3,7 @@
 import pytest
 from lm_eval.tasks import TaskManager
 
-from eval.benchmarks import TASKS_FOLDER, find
+from eval.benchmarks import TASKS_FOLDER, Cluster, find
 from open_instruct.core.errors import UserError
 
 
@@ -17,6 +17,7 @@ def test_a_group_stands_for_its_tasks_and_each_comes_once():
     assert [one.short for one in sorted(found, key=lambda one: one.order)] == ["single", "pairs", "chains", "longer"]
     for one in found:
         assert one.title and one.about and one.version
+        assert one.cluster == Cluster(field="steps", name="task combinations")
         assert [metric.name for metric in one.metrics if metric.title] == ["all_steps", "steps_followed"]
         assert [metric.position for metric in one.metrics if metric.position] == [1, 2, 3, 4]
 
@@ -43,6 +44,13 @@ def test_data_prompt_and_scoring_are_in_the_fingerprint(eval_data, tmp_path):
     with (eval_data / "miniature" / "pairs.jsonl").open("a") as file:
         file.write("\n")
     assert prints()["data"] != second["data"]
+
+
+@pytest.mark.parametrize("cluster", ["steps", "{field: steps}", "{}"])
+def test_a_cluster_without_field_and_name_is_refused(tmp_path, cluster):
+    (tmp_path / "odd.yaml").write_text(f"task: odd\nmetadata: {{cluster: {cluster}}}\n")
+    with pytest.raises(UserError, match=r"odd\.yaml: metadata\.cluster must be \{field: "):
+        find(["odd"], [tmp_path], manager(tmp_path))
 
 
 def test_a_metric_that_is_no_mean_over_items_is_refused(tmp_path):

@@ -1,19 +1,63 @@
 """95 % intervals of a mean over items."""
 
+import math
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
-from eval.intervals import interval, standard_error
+from eval.intervals import clustered_interval, interval, standard_error
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 300), (300, 300), (1, 7), (147, 300), (0, 1)])
 def test_right_or_wrong_items_get_wilsons_interval(right, n):
+    """Its ends are the shares that a score test at 5 % just does not reject (Wilson 1927)."""
     low, high = interval([1.0] * right + [0.0] * (n - right))
-    expected = binomtest(right, n).proportion_ci(method="wilson")
-    assert low == pytest.approx(expected.low, abs=1e-12)
-    assert high == pytest.approx(expected.high, abs=1e-12)
-    assert 0 <= low <= right / n <= high <= 1
+    for end in (low, high):
+        distance = abs(right / n - end)
+        assert distance == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / n), abs=1e-7)
+    assert 0 <= low <= right / n <= high <= 1 and low < high
+
+
+def test_equal_shares_get_an_interval_too():
+    assert interval([0.5] * 30) == interval([0.0, 1.0] * 15)
+    assert interval([7.0] * 30) == (7.0, 7.0)  # no share: nothing is known of its bounds
+
+
+def test_items_that_fail_together_make_the_interval_longer():
+    values, combinations = [0.0] * 60 + [1.0] * 240, [number // 30 for number in range(300)]  # 2 of 10 fail wholly
+    low, high = clustered_interval(values, combinations)
+    # Of ten draws with replacement, the failing ones are binomial(10, 0.2): 2.5 % of it lie at 5 and more, 10.7 % at 0.
+    assert (low, high) == pytest.approx((0.5, 1.0))
+    assert clustered_interval(values, [str(one) for one in combinations]) == (low, high)
+    items = interval(values)
+    assert items[0] > 0.74 and items[1] < 0.85
+
+
+def test_large_clusters_weigh_as_much_as_their_items():
+    low, high = clustered_interval([0.0] * 10 + [1.0] * 990, [0] * 10 + [1 + number // 110 for number in range(990)])
+    assert low > 0.93 and high == 1.0
+
+
+@pytest.mark.parametrize("right", [0, 299, 300])
+def test_where_clusters_tell_less_than_items_the_items_are_taken(right):
+    values = [1.0] * right + [0.0] * (300 - right)
+    assert clustered_interval(values, [number // 30 for number in range(300)]) is None
+
+
+def test_over_clusters_of_one_item_the_interval_is_the_bootstrap_over_items():
+    values = list(np.random.default_rng(3).choice([0, 1 / 3, 2 / 3, 1], size=200))
+    assert clustered_interval(values, range(200)) == interval(values)
+
+
+def test_the_interval_over_clusters_covers_the_true_mean_as_often_as_it_says():
+    rng = np.random.default_rng(4)
+    covered = 0
+    for _ in range(200):
+        chances = rng.beta(4, 1, size=40)  # of each combination, on average 0.8
+        values = (rng.random((40, 10)) < chances[:, None]).astype(float).ravel()
+        low, high = clustered_interval(list(values), list(np.arange(400) // 10)) or interval(list(values))
+        covered += low <= 0.8 <= high
+    assert 0.88 <= covered / 200 <= 0.99
 
 
 def test_shares_get_a_bootstrap_near_the_normal_interval_of_many_items():

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -95,7 +96,41 @@ def test_the_terminal_table_fits_80_columns_and_says_what_was_measured(runs, tmp
     assert "All steps right" in all_right and "Share of steps right" in shares
     assert re.search(r"^it +100\.0 \(88\.6-100\) +0\.0 \(0-11\.4\)", all_right, re.MULTILINE)
     assert re.search(r"^sit +80\.0 \(62\.7-90\.5\)", all_right, re.MULTILINE)
-    assert re.search(r"^it +100\.0 \(88\.6-100\) +50\.0 \(50\.0-50\.0\) +33\.3", shares, re.MULTILINE)
+    assert re.search(r"^it +100\.0 \(88\.6-100\) +50\.0 \(33\.2-66\.8\) +33\.3", shares, re.MULTILINE)
+
+
+def test_what_intervals_were_taken_over_is_said(runs, tmp_path, capsys):
+    made, predictions = result("pairs", [2, 1] * 15)
+    lead = replace(made.metrics["all_steps"], over="10 task combinations")
+    made = replace(made, metrics={**made.metrics, "all_steps": lead}, clusters="10 task combinations")
+    write(runs / "it" / "miniature_pairs", made, predictions)
+    report(runs, tmp_path / "report")
+    printed, text = capsys.readouterr().out, (tmp_path / "report" / "report.md").read_text()
+    page = (tmp_path / "report" / "report.html").read_text()
+    for told in (printed, text):
+        sentence = "95 % intervals over task combinations (10 in unseen pairs); over items where that is longer."
+        assert sentence in " ".join(told.split())
+    assert "30 items, 10 task combinations" in text and "30 items, 10 task combinations" in page
+    assert 'title="95 % interval over 10 task combinations"' in page
+
+
+def test_the_legend_tells_what_the_runs_are(runs, tmp_path, capsys):
+    report(runs, tmp_path / "report", about=["sit=a = b <i>chains</i>"])
+    page, text = ((tmp_path / "report" / f"report.{ending}").read_text() for ending in ("html", "md"))
+    assert capsys.readouterr().out.startswith("sit: a = b <i>chains</i>\n\nAll steps right")
+    assert "- **sit**: a = b <i>chains</i>\n" in text
+    assert "<dd>a = b &lt;i&gt;chains&lt;/i&gt;</dd>" in page
+    for wrong in ("sat=chains", "sit"):
+        with pytest.raises(UserError, match="--about .*: write NAME=TEXT, with one of these names: it, sit"):
+            report(runs, tmp_path / "report", about=[wrong])
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "finished"])
+def test_a_run_that_did_not_end_is_marked(runs, tmp_path, capsys, status):
+    (runs / "it" / "run.json").write_text(json.dumps({"status": status}))
+    report(runs, tmp_path / "report")
+    for text in (capsys.readouterr().out, (tmp_path / "report" / "report.html").read_text()):
+        assert ("The evaluation of it did not end" in text) == (status != "finished")
 
 
 def test_more_benchmarks_than_fit_go_on_below(runs):
@@ -218,6 +253,26 @@ def test_figures_that_do_not_compare_are_marked(runs, tmp_path, capsys):
         assert "results of it come from different checkpoints" in text
         assert "different versions of unseen pairs (data)" in text
         assert "unseen pairs*" in text or "partial: 5 of 30 items" in text
+
+
+def test_runs_with_other_metrics_are_shown_and_marked(runs, tmp_path, capsys):
+    made, predictions = result("pairs", [2, 1, 2], task="newer")
+    made = replace(made, metrics={"exact": made.metrics["all_steps"]})
+    write(runs / "sit" / "miniature_pairs", made, predictions)
+    report(runs, tmp_path / "report")
+    assert "different versions of unseen pairs (task)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "report" / "results.json").read_text())["sit"]["pairs"] == pytest.approx(2 / 3)
+
+
+def test_a_folder_may_have_an_equals_sign_in_its_name(runs, tmp_path, monkeypatch):
+    (runs / "sit").rename(runs / "lr=0.1")
+    monkeypatch.chdir(runs)
+    for number, given in enumerate((str(runs / "lr=0.1"), "lr=0.1", "sit=lr=0.1")):
+        main(Settings(runs=[given], output=str(tmp_path / str(number))))
+        name = "sit" if given.startswith("sit") else "lr=0.1"
+        assert list(json.loads((tmp_path / str(number) / "results.json").read_text()))[0] == name
+    with pytest.raises(UserError, match=r"a=b: no runs here"):
+        main(Settings(runs=["results/a=b"], output=str(tmp_path / "report")))
 
 
 def test_a_run_that_lacks_a_benchmark_shows_none(runs, tmp_path, capsys):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from eval import benchmarks
 from eval import run as evaluation
 from eval.results import read, read_predictions, read_run
 from eval.run import Settings, main
@@ -37,6 +38,7 @@ def test_a_run_leaves_predictions_figures_and_how_it_was_made(checkpoint, eval_d
     assert (chains.n, chains.n_available, chains.partial, chains.title) == (12, 12, False, "unseen chains of 3")
     assert list(chains.metrics) == ["all_steps", "steps_followed", "step_1", "step_2", "step_3"]
     assert 0 < chains.metrics["all_steps"].high < 0.3  # of 12 wrong answers
+    assert chains.clusters == "4 task combinations" and chains.metrics["all_steps"].over == "12 items"
 
     rows = read_predictions(output / "miniature_chains")
     asked = [json.loads(line) for line in (eval_data / "miniature" / "chains.jsonl").read_text().splitlines()]
@@ -112,6 +114,65 @@ def test_what_depends_on_something_else_is_evaluated_again(checkpoint, eval_data
     assert (after.depends_on != before.depends_on) == (changed != "metrics gone")
     assert after.n == len(read_predictions(output / "miniature_chains")) == {"data": 9, "limit": 4}.get(changed, 12)
     assert after.partial == (changed == "limit")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_where_numbers_are_short_results_depend_on_batch_size_and_device(checkpoint, eval_data, tmp_path, dtype):
+    for batch_size in (4, 3):
+        main(settings(checkpoint, tmp_path, dtype=dtype, batch_size=batch_size))
+    depends_on = read(tmp_path / "miniature_chains").depends_on
+    found = {name: depends_on[name] for name in ("batch_size", "device") if name in depends_on}
+    assert found == ({"batch_size": 3, "device": "cpu"} if dtype == "bfloat16" else {})
+
+
+def test_the_results_of_another_model_are_not_replaced(checkpoint, eval_data, tmp_path):
+    for parent in ("it", "sit"):
+        shutil.copytree(checkpoint, tmp_path / parent / "checkpoint-500")
+    path = tmp_path / "sit" / "checkpoint-500" / "chat_template.jinja"
+    path.write_text(path.read_text() + "{# another model #}")
+    output = tmp_path / "results" / "checkpoint-500"
+    main(settings(tmp_path / "it" / "checkpoint-500", output))
+    with pytest.raises(UserError, match=r"holds the results of another model, .*/it/checkpoint-500\. Give") as caught:
+        main(settings(path.parent, output))
+    assert "\n" not in str(caught.value)
+    (tmp_path / "it").rename(tmp_path / "moved")  # the same model under another path, and trained anew there
+    main(settings(tmp_path / "moved" / "checkpoint-500", output, limit=3))
+    shutil.copy(path, tmp_path / "moved" / "checkpoint-500")
+    main(settings(tmp_path / "moved" / "checkpoint-500", output))
+    assert read(output / "miniature_chains").n == 12
+
+
+def test_figures_of_the_model_before_do_not_outlive_the_start(checkpoint, eval_data, tmp_path, monkeypatch):
+    model, output = shutil.copytree(checkpoint, tmp_path / "model"), tmp_path / "out"
+    main(settings(model, output, tasks="miniature_chains,miniature_pairs"))
+    template = model / "chat_template.jinja"
+    template.write_text(template.read_text() + "{# trained again #}")
+    with monkeypatch.context() as killed:
+        killed.setitem(evaluation.BACKENDS, "hf", lambda settings: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            main(settings(model, output))
+    assert list(read_run(output)) == ["miniature_pairs"]  # which this command was not about
+
+
+def test_a_run_that_was_killed_at_its_very_end_is_finished_without_loading(
+    checkpoint, eval_data, tmp_path, monkeypatch
+):
+    main(settings(checkpoint, tmp_path))
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "status": "running"}))
+    monkeypatch.setitem(evaluation.BACKENDS, "hf", lambda settings: pytest.fail("the model was loaded"))
+    main(settings(checkpoint, tmp_path))
+    assert json.loads(path.read_text())["status"] == "finished"
+
+
+def test_items_without_the_field_that_sets_clusters_apart_are_told(checkpoint, eval_data, tmp_path):
+    folder = shutil.copytree(benchmarks.TASKS_FOLDER / "miniature", tmp_path / "tasks")
+    text = (folder / "pairs.yaml").read_text().replace("miniature_pairs", "mine")
+    for path in folder.glob("*.yaml"):
+        path.unlink()
+    (folder / "mine.yaml").write_text(text.replace("field: steps", "field: stepz"))
+    with pytest.raises(UserError, match=r"mine\.yaml: metadata\.cluster names the field 'stepz', which item 0 lacks"):
+        main(settings(checkpoint, tmp_path / "out", tasks="mine", include_path=str(folder)))
 
 
 def test_another_task_is_added_to_what_is_there(checkpoint, eval_data, tmp_path):

@@ -2,13 +2,16 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
+from eval.benchmarks import TASKS_FOLDER
 from eval.tasks.miniature.steps import items, prompt, score, target
 from open_instruct.core.errors import UserError
+from open_instruct.miniature.world import LIST_LENGTHS, SIMPLE, TASKS
 
 ITEM = {
     "instruction": "First reverse the list, then count the items, then name the first item.",
@@ -54,15 +57,15 @@ def test_items_are_read_from_the_data_folder_whatever_the_current_one(eval_data,
     monkeypatch.chdir(tmp_path)
     rows = items("miniature/chains.jsonl", version=1)["test"]
     assert len(rows) == 12
-    assert len(rows[5]["answers"]) == 3
+    assert len(rows[5]["answers"]) == len(rows[5]["steps"]) == 3
 
 
 def test_missing_data_is_refused_with_a_command_that_makes_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("SIT_EVAL_DATA", str(tmp_path / "eval"))
+    monkeypatch.setenv("SIT_EVAL_DATA", str(tmp_path / "my eval's data"))
     with pytest.raises(UserError) as caught:
         items("miniature/chains.jsonl")
     command = re.search(r"`python (-m open_instruct\.miniature\.make_data .*?)`", str(caught.value)).group(1)
-    subprocess.run([sys.executable, *command.split()], check=True, capture_output=True)
+    subprocess.run([sys.executable, *shlex.split(command)], check=True, capture_output=True)
     assert len(items("miniature/chains.jsonl")["test"]) >= 100
 
 
@@ -72,3 +75,19 @@ def test_an_item_without_answers_is_refused_with_its_line(eval_data, answers):
         file.write(json.dumps({"id": "x", "instruction": "Reverse.", "input": "a b", "answers": answers}) + "\n")
     with pytest.raises(UserError, match=r"pairs\.jsonl:13: field 'answers'"):
         items("miniature/pairs.jsonl")
+
+
+@pytest.mark.parametrize("steps", [None, [], ["first", "last"], [1]])
+def test_an_item_whose_steps_do_not_name_its_tasks_is_refused_with_its_line(eval_data, steps):
+    with (eval_data / "miniature" / "pairs.jsonl").open("a") as file:
+        file.write(json.dumps({"instruction": "Reverse.", "input": "a b", "steps": steps, "answers": ["b a"]}) + "\n")
+    with pytest.raises(UserError, match=r"pairs\.jsonl:13: field 'steps'"):
+        items("miniature/pairs.jsonl")
+
+
+def test_every_right_answer_fits_the_length_that_the_model_may_write():
+    """At three tokens a word, one a line end, and the end token; the bound stands in the tasks' YAML."""
+    allowed = int(re.search(r"max_gen_toks: (\d+)", (TASKS_FOLDER / "miniature" / "_every_task").read_text()).group(1))
+    words = ["apple"] * LIST_LENGTHS[1]
+    longest = sorted(len(TASKS[name].answer(words)) for name in SIMPLE)[-4:]
+    assert 3 * sum(longest) + 3 + 1 <= allowed

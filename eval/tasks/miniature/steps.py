@@ -4,6 +4,7 @@ The YAML files beside this one name these functions; lm-evaluation-harness calls
 one task or a chain of them, and the right response has one line a task, in order.
 """
 
+import shlex
 from typing import Any
 
 from datasets import Dataset
@@ -67,14 +68,19 @@ def _checked(row: dict[str, Any], where: str) -> dict[str, Any]:
         raise UserError(
             f"{where}: field 'answers' must be a list of texts, one a step. Make the data again: {_made_by()}"
         )
+    steps = row.get("steps")
+    if not isinstance(steps, list) or len(steps) != len(answers) or not all(isinstance(s, str) for s in steps):
+        raise UserError(f"{where}: field 'steps' must name the task of each answer. Make the data again: {_made_by()}")
     return {
         "id": str(row.get("id", where)),
         "instruction": instruction.instruction,
         "input": instruction.input,
+        "steps": steps,  # intervals are taken over these combinations of tasks
         "answers": [answer.strip() for answer in answers],
     }
 
 
 def _made_by() -> str:
     """The command that makes the data, as it must be given here."""
-    return f"python -m open_instruct.miniature.make_data --eval_dir {local_data.folder() / 'miniature'}"
+    folder = shlex.quote(str(local_data.folder() / "miniature"))
+    return f"python -m open_instruct.miniature.make_data --eval_dir {folder}"
