@@ -4,37 +4,46 @@
 
 Rows are encoded with a chat template (`core/chat.py`), packed without leaks between them, and the loss is taken on the
 assistant's tokens only. A run that was interrupted goes on from its last whole checkpoint when the same command is
-given again.
+given again; with other settings, rows or base it is refused.
 """
 
+import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import datasets
 import pyarrow as pa
 import torch
+import transformers
+from accelerate import PartialState
 from datasets import Dataset
 from datasets.table import InMemoryTable
 from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedTokenizerBase,
+    ProgressCallback,
     TrainerCallback,
+    TrainerState,
     set_seed,
 )
 from trl import SFTConfig, SFTTrainer
 
+from open_instruct.core import checkpoint
 from open_instruct.core.chat import encode, set_template, template_names
 from open_instruct.core.command import help_field, run
-from open_instruct.core.errors import UserError
-from open_instruct.core.records import Conversation, Instruction, read_rows
+from open_instruct.core.errors import UserError, full_disk_told
+from open_instruct.core.only_run import only_run
+from open_instruct.core.records import Conversation, Instruction, read_rows, write_json
 from open_instruct.core.run_info import RunInfo, finished
+from open_instruct.packing import PackedRows
 
-WHOLE = "whole"  # this file in a checkpoint says that every other file of it was written
+WHOLE = "whole"  # this file in a checkpoint says that every other file of it was written, and what made them
 
 
 @dataclass
@@ -68,6 +77,7 @@ class Training(SFTConfig):
     per_device_train_batch_size: int = help_field("rows (packed rows) a forward pass a device", 1)
     save_steps: float = help_field("optimizer steps between checkpoints", 500)
     save_total_limit: int = help_field("checkpoints kept", 2)
+    logging_first_step: bool = help_field("log the first step's loss too: what the last one is compared with", True)
     report_to: str = help_field("tensorboard, wandb or none", "none")
     bf16: bool | None = field(default=None, metadata={"help": "bfloat16; by default where a GPU has it"})
 
@@ -78,79 +88,143 @@ class Training(SFTConfig):
 
 
 def main(settings: Settings, training: Training) -> None:
-    """Encode the rows, train, write the checkpoint."""
+    """Encode the rows, train, write the checkpoint.
+
+    Raises:
+        UserError: base, rows or settings cannot be used, the folder holds checkpoints of other ones, or another process
+            is training there.
+    """
     first = training.process_index == 0
-    description = {**asdict(settings), **{name: getattr(training, name) for name in _REPORTED}}
-    if finished(training.output_dir, description):
-        if first:
-            print(f"{training.output_dir}: already finished with these settings; delete the folder to train again")
-        return
-    tokenizer = load_tokenizer(settings.model_name_or_path)
-    end_of_turn = tokenizer.eos_token_id
-    if settings.prompt_template != "model":
-        end_of_turn = set_template(tokenizer, settings.prompt_template)
+    tokenizer, end_of_turn = load_tokenizer(settings)
     training.gradient_accumulation_steps = accumulation(settings, training)
-    dataset, counts = prepare(settings, training.max_length, tokenizer)
-    if first:
-        _print_counts(counts, training)
-    set_seed(training.seed)
-    with RunInfo(training.output_dir, description, seed=training.seed) as info:
-        model = AutoModelForCausalLM.from_pretrained(
-            settings.model_name_or_path, dtype=torch.bfloat16 if training.bf16 else torch.float32
-        )
-        model.generation_config.eos_token_id = end_of_turn
-        model.generation_config.pad_token_id = tokenizer.pad_token_id
-        trainer = SFTTrainer(
-            model=model,
-            args=training,
-            train_dataset=dataset,
-            processing_class=tokenizer,
-            callbacks=[_MarkWholeCheckpoint()],
-        )
-        result = trainer.train(resume_from_checkpoint=last_whole_checkpoint(training.output_dir))
-        trainer.save_model(training.output_dir)
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    description = describe(settings, training)
+    with ExitStack() as stack:
         if first:
+            stack.enter_context(only_run(training.output_dir, "training"))
+        if finished(training.output_dir, description) and checkpoint.has_weights(Path(training.output_dir)):
+            if first:
+                print(f"{training.output_dir}: already finished with these settings; delete the folder to train again")
+            return
+        if first:
+            delete_torn_checkpoints(training.output_dir)
+        PartialState().wait_for_everyone()
+        start = last_whole_checkpoint(training.output_dir, description)
+        dataset, counts = prepare(settings, training.max_length, tokenizer)
+        if first:
+            _print_counts(counts, training)
+            if start:
+                print(f"going on from {start}", flush=True)
+            info = stack.enter_context(RunInfo(training.output_dir, description, seed=training.seed))
+        stack.enter_context(full_disk_told(training.output_dir))
+        transformers.utils.logging.disable_progress_bar()  # a bar for each checkpoint written, across the one of ours
+        datasets.disable_progress_bars()
+        set_seed(training.seed)
+        clock = time.monotonic()
+        state = TrainerState.load_from_json(os.path.join(start, "trainer_state.json")) if start else None
+        trained = state is not None and state.global_step >= state.max_steps
+        base = start if trained else settings.model_name_or_path
+        trainer = build_trainer(base, training, dataset, tokenizer, end_of_turn, description)
+        if trained:  # killed after its last step; `train` would do one step more
+            trainer.state = state
+        else:
+            trainer.train(resume_from_checkpoint=start)
+        trainer.save_model(training.output_dir)
+        if first:
+            losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
             info.add(**counts, first_loss=losses[0], last_loss=losses[-1], steps=trainer.state.global_step)
             print(
                 f"loss {losses[0]:.4f} -> {losses[-1]:.4f} in {trainer.state.global_step} steps and "
-                f"{result.metrics['train_runtime']:.0f} s; checkpoint in {training.output_dir}"
+                f"{time.monotonic() - clock:.0f} s; checkpoint in {training.output_dir}"
             )
 
 
-# What else of TRL's settings decides the result; all of them stand in the checkpoint's training_args.bin.
-_REPORTED = (
-    "learning_rate lr_scheduler_type warmup_steps weight_decay num_train_epochs max_steps max_length packing "
-    "per_device_train_batch_size seed bf16 world_size"
-).split()
+def describe(settings: Settings, training: Training) -> dict[str, Any]:
+    """What the result depends on, as JSON can hold it: the settings, and the contents of the rows and of the base."""
+    chosen = {one.name: getattr(training, one.name) for one in fields(training)}
+    plain = {
+        **asdict(settings),
+        **{name: value for name, value in chosen.items() if not name.startswith(_HARMLESS)},
+        "world_size": training.world_size,
+        "train_file_sha256": _rows_digest(settings.train_file),
+        "base_digest": _base_digest(settings.model_name_or_path),
+    }
+    return json.loads(json.dumps(plain, default=lambda one: one.to_dict() if hasattr(one, "to_dict") else str(one)))
 
 
-def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of `model`; a pad token where it has none.
+# TRL's settings that begin so leave the trained weights as they are: where things go, what is told, how fast it is.
+# Every other one counts, so that a new one of TRL's is rather refused than mixed in.
+_HARMLESS = (
+    *("output_dir", "run_name", "project", "trackio_", "hub_", "push_to_hub", "report_to", "disable_tqdm", "log_"),
+    *("logging_", "save_steps", "save_total_limit", "save_strategy", "save_on_each_node", "eval_", "per_device_eval"),
+    *("do_", "resume_from_checkpoint", "local_rank", "ddp_", "dataloader_num_workers", "dataloader_pin_memory"),
+    *("dataloader_persistent_workers", "dataloader_prefetch_factor", "dataset_num_proc", "torch_empty_cache_steps"),
+    *("skip_memory_metrics", "debug", "include_num_input_tokens_seen", "_"),
+)
+_PATHS = ("model_name_or_path", "train_file")  # their contents count; the same ones may be elsewhere by now
+
+
+def _rows_digest(path: str) -> str:
+    try:
+        return checkpoint.file_digest(Path(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; expected a file of rows (--train_file)") from error
+
+
+def _base_digest(model: str) -> str:
+    if _on_hub(model):
+        return checkpoint.load_tokenizer(model)[1]._commit_hash
+    return checkpoint.fingerprint(Path(model))
+
+
+def _on_hub(model: str) -> bool:
+    """Whether `model` can only be meant as a name on the hub: no folder here, and `name` or `owner/name`."""
+    return not os.path.exists(model) and model.count("/") <= 1 and not model.startswith((".", "/"))
+
+
+def build_trainer(
+    base: str,
+    training: Training,
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    end_of_turn: int,
+    description: dict[str, Any],
+) -> SFTTrainer:
+    """TRL's trainer on the model `base`, with checkpoints that are marked once whole, and one quiet progress bar."""
+    # In float32 even where bf16 is on: that is autocast, and the optimizer needs weights in which a step of 2e-5 does
+    # not round away. 16 bytes a parameter with Adam (4 weights, 4 gradients, 8 moments) instead of 8.
+    model = checkpoint.load_model(base, torch.float32)
+    model.generation_config.eos_token_id = end_of_turn
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    trainer = _Trainer(
+        model=model,
+        args=training,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        callbacks=[_MarkWholeCheckpoint(description), _LogLastStep()],
+    )
+    if training.packing and "flash" not in model.config._attn_implementation:
+        trainer.data_collator = PackedRows(tokenizer.pad_token_id)
+    if not training.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(_Bar())
+    return trainer
+
+
+def load_tokenizer(settings: Settings) -> tuple[PreTrainedTokenizerBase, int]:
+    """The base's tokenizer with template and pad token, and the token that ends a turn.
 
     Raises:
-        UserError: no such folder, or one without configuration, weights or tokenizer.
+        UserError: the base is no whole checkpoint.
     """
-    if os.path.isdir(model):
-        names = os.listdir(model)
-        if "config.json" not in names:
-            raise UserError(f"{model}: no config.json in this folder; give a checkpoint as transformers writes it")
-        if not any(name.endswith((".safetensors", ".bin")) for name in names):
-            raise UserError(f"{model}: no weights (*.safetensors) in this folder")
-        if not any(name.startswith("tokenizer") for name in names):
-            raise UserError(
-                f"{model}: no tokenizer in this folder (tokenizer.json); copy those files of its base model here"
-            )
-    elif os.path.sep in model and not model.count("/") == 1:
-        raise UserError(f"{model}: no such folder")
-    try:
-        AutoConfig.from_pretrained(model)
-        tokenizer = AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{model}: no checkpoint that can be read ({str(error).splitlines()[0]})") from error
+    base = settings.model_name_or_path
+    if not _on_hub(base):
+        checkpoint.check(Path(base), chat_template=settings.prompt_template == "model")
+    tokenizer, _ = checkpoint.load_tokenizer(base)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+    if settings.prompt_template == "model":
+        return tokenizer, tokenizer.eos_token_id
+    return tokenizer, set_template(tokenizer, settings.prompt_template)
 
 
 def accumulation(settings: Settings, training: Training) -> int:
@@ -228,35 +302,96 @@ def _conversations(path: str) -> Iterator[Conversation | None]:
 
 
 def _print_counts(counts: dict[str, int], training: Training) -> None:
+    length = f"{training.max_length:,} tokens"
+    passes = f"{training.num_train_epochs:g} epochs" if training.max_steps < 0 else f"{training.max_steps:,} steps"
     print(
         f"rows: {counts['rows_read']:,} read = {counts['rows_kept']:,} kept + {counts['rows_without_answer']:,} "
-        f"without an answer + {counts['rows_cut_before_answer']:,} with an answer beyond {training.max_length} tokens; "
-        f"{counts['rows_truncated']:,} of the kept ones are cut off there\n"
-        f"tokens an epoch: {counts['tokens']:,}, {counts['trained_tokens']:,} of them trained on (the assistant's); "
-        f"{training.num_train_epochs:g} epochs on {training.world_size} device(s)",
+        f"without an answer\n  + {counts['rows_cut_before_answer']:,} with an answer beyond {length}; "
+        f"{counts['rows_truncated']:,} of the kept are cut off there\n"
+        f"tokens an epoch: {counts['tokens']:,}, {counts['trained_tokens']:,} of them trained on (the assistant's)\n"
+        f"training: {passes} on {training.world_size} device(s)",
         flush=True,
     )
 
 
+class _Trainer(SFTTrainer):
+    """TRL's trainer without its count of tokens, which takes a batch for one row (see packing.py)."""
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        self._metrics["train"].pop("num_tokens", None)
+        super().log(logs, start_time)
+
+
 class _MarkWholeCheckpoint(TrainerCallback):
-    """Marks a checkpoint once all its files are written, so that a kill in between is seen."""
+    """Marks a checkpoint once every process has written its files, so that a kill in between is seen."""
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        self._description = description
 
     def on_save(self, args, state, control, **kwargs):
+        PartialState().wait_for_everyone()
         if state.is_world_process_zero:
-            Path(args.output_dir, f"checkpoint-{state.global_step}", WHOLE).touch()
+            write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", WHOLE), self._description)
 
 
-def last_whole_checkpoint(output_dir: str) -> str | None:
-    """The newest checkpoint that was written to its end; newer torn ones are deleted."""
-    folders = sorted(
-        Path(output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]), reverse=True
-    )
-    for folder in folders:
+class _LogLastStep(TrainerCallback):
+    """However few steps there are, the loss of the last one is known."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
+
+class _Bar(ProgressCallback):
+    """The progress bar with the loss at its end, instead of a line of eight figures every few steps."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero and self.training_bar is not None and "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}")
+
+
+def delete_torn_checkpoints(output_dir: str) -> None:
+    """Delete the checkpoints newer than the last whole one; nobody may be writing in the folder."""
+    for folder in _checkpoints(output_dir):
         if (folder / WHOLE).exists():
-            print(f"going on from {folder}", flush=True)
-            return str(folder)
+            return
         shutil.rmtree(folder)
-    return None
+
+
+def last_whole_checkpoint(output_dir: str, description: dict[str, Any]) -> str | None:
+    """The newest checkpoint that was written to its end, to go on from.
+
+    Raises:
+        UserError: it was made with another description; to go on would mix two runs.
+    """
+    folder = next((folder for folder in _checkpoints(output_dir) if (folder / WHOLE).exists()), None)
+    if folder is None:
+        return None
+    try:
+        before = json.loads((folder / WHOLE).read_bytes())
+    except ValueError:  # the mark of an older version was an empty file
+        before = {}
+    names = [name for name in before | description if name not in _PATHS]
+    other = [name for name in names if before.get(name) != description.get(name)]
+    if other:
+        shown = [f"{name} ({_short(before.get(name))}, now {_short(description.get(name))})" for name in other[:4]]
+        more = f" and {len(other) - 4} more" if other[4:] else ""
+        raise UserError(
+            f"{folder}: was made with another {', '.join(shown)}{more}. Give another --output_dir, or delete "
+            f"{output_dir} to train anew."
+        )
+    return str(folder)
+
+
+def _checkpoints(output_dir: str) -> list[Path]:
+    """Newest first."""
+    folders = Path(output_dir).glob("checkpoint-*")
+    return sorted(folders, key=lambda folder: int(folder.name.split("-")[1]), reverse=True)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 20 else text[:12] + '..."'
 
 
 if __name__ == "__main__":

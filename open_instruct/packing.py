@@ -1,8 +1,9 @@
 """Batches of packed rows for attention kernels that take a mask (SDPA, eager), as a CPU has them.
 
-TRL joins all packed rows of a batch into one sequence. That is right for flash attention, which is told where each row ends;
-a dense mask over the joined sequence costs the square of its length. Here each packed row stays a row of the batch, and its
-position ids, which restart with every example, tell transformers what may attend to what. `finetune.py` uses it.
+TRL joins all packed rows of a batch into one sequence. That is right for flash attention, which is told where each row
+ends; a dense mask over the joined sequence costs the square of its length. Here each packed row stays a row of the
+batch, and its position ids, which restart with every example, tell transformers what may attend to what. `finetune.py`
+uses it.
 """
 
 from dataclasses import dataclass

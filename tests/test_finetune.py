@@ -14,13 +14,16 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from open_instruct.core.chat import set_template
 from open_instruct.core.command import run
 from open_instruct.core.errors import UserError
+from open_instruct.core.only_run import only_run
 from open_instruct.finetune import (
     Settings,
     Training,
     accumulation,
+    build_trainer,
+    delete_torn_checkpoints,
+    describe,
     last_whole_checkpoint,
     load_tokenizer,
     main,
@@ -71,8 +74,7 @@ def test_a_short_run_writes_a_checkpoint_that_knows_its_template_and_its_end(tmp
 
 
 def test_conversations_and_instruction_rows_are_both_read(tmp_path):
-    tokenizer = load_tokenizer(str(BASE))
-    set_template(tokenizer, "tulu")
+    tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
     messages = [{"role": "user", "content": "Copy the list.\nfig pear"}, {"role": "assistant", "content": "fig pear"}]
     one, two = tmp_path / "one.jsonl", tmp_path / "two.json"
     one.write_text(json.dumps({"dataset": "x", "id": "1", "messages": messages}))
@@ -86,8 +88,7 @@ def test_a_row_cut_before_its_answer_is_dropped_and_counted(tmp_path):
     long = {"instruction": "Copy the list.", "input": "fig " * 200, "output": "fig"}
     short = {"instruction": "Copy the list.", "input": "fig", "output": "fig " * 100}
     path.write_text(json.dumps(long) + "\n" + json.dumps(short) + "\n")
-    tokenizer = load_tokenizer(str(BASE))
-    set_template(tokenizer, "tulu")
+    tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
     dataset, counts = prepare(settings(path), 64, tokenizer)
     assert counts["rows_read"] == 2 and counts["rows_cut_before_answer"] == 1 and counts["rows_kept"] == 1
     assert counts["rows_truncated"] == 1 and counts["tokens"] == 64 == len(dataset[0]["input_ids"])
@@ -96,15 +97,35 @@ def test_a_row_cut_before_its_answer_is_dropped_and_counted(tmp_path):
         prepare(settings(path), 64, tokenizer)
 
 
-def test_packed_rows_do_not_see_each_other():
-    """The trap: with `use_cache=True` the rows of a pack leak into each other in transformers 5.19."""
-    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
-    first, second = torch.randint(300, 500, (1, 20)), torch.randint(300, 500, (1, 30))
-    positions = torch.cat([torch.arange(20), torch.arange(30)])[None]
-    with torch.no_grad():
-        alone = model(second, use_cache=False).logits
-        packed = model(torch.cat([first, second], 1), position_ids=positions, use_cache=False).logits[:, 20:]
-    assert (alone - packed).abs().max() < 1e-4
+def test_the_loss_of_a_packed_batch_is_that_of_its_rows_alone(tmp_path, rows):
+    """Through the trainer as it is built for a run, so that nothing leaks between rows and no label is lost."""
+
+    def loss_and_tokens(packing):
+        chosen = settings(rows, max_train_rows=7)
+        arguments = training(tmp_path, max_length=512, packing=packing, per_device_train_batch_size=7)
+        tokenizer, end_of_turn = load_tokenizer(chosen)
+        dataset, counts = prepare(chosen, 512, tokenizer)
+        trainer = build_trainer(str(BASE), arguments, dataset, tokenizer, end_of_turn, {})
+        assert len(trainer.train_dataset) == (1 if packing else 7)
+        (batch,) = trainer.get_train_dataloader()
+        # What the first token of a row predicts from is another row's, so it is never learned.
+        assert counts["trained_tokens"] == int((batch["labels"] != -100).sum())
+        with torch.no_grad():
+            return float(trainer.compute_loss(trainer.model.eval(), dict(batch)))
+
+    assert abs(loss_and_tokens(packing=True) - loss_and_tokens(packing=False)) < 1e-5
+
+
+def test_bfloat16_is_of_the_arithmetic_and_not_of_the_weights(tmp_path, rows):
+    """In bfloat16 a weight of 1 takes no step smaller than 0.004: at the usual learning rates most would be lost."""
+    AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.bfloat16).save_pretrained(tmp_path / "base")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(BASE / name, tmp_path / "base")
+    chosen = Settings(str(tmp_path / "base"), str(rows), total_batch_size=1, max_train_rows=8)
+    main(chosen, training(tmp_path / "out", max_steps=2, bf16=True))
+    saved = load_file(tmp_path / "out" / "model.safetensors")
+    assert {weights.dtype for weights in saved.values()} == {torch.float32}
+    assert (saved["model.norm.weight"].bfloat16().float() != saved["model.norm.weight"]).any()
 
 
 def test_the_total_batch_is_kept_or_refused_with_the_nearest(rows, tmp_path):
@@ -114,11 +135,94 @@ def test_the_total_batch_is_kept_or_refused_with_the_nearest(rows, tmp_path):
 
 
 def test_a_torn_checkpoint_is_deleted_and_the_one_before_is_taken(tmp_path):
-    for step in (10, 20):
+    for step in (5, 10, 20):
         (tmp_path / f"checkpoint-{step}").mkdir()
-    (tmp_path / "checkpoint-10" / "whole").touch()
-    assert last_whole_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-10")
+    for step in (5, 10):
+        (tmp_path / f"checkpoint-{step}" / "whole").write_text('{"seed": 1, "train_file": "here"}')
+    delete_torn_checkpoints(str(tmp_path))
     assert not (tmp_path / "checkpoint-20").exists()
+    taken = last_whole_checkpoint(str(tmp_path), {"seed": 1, "train_file": "there"})
+    assert taken == str(tmp_path / "checkpoint-10")
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ("learning_rate", r"learning_rate \(0.001, now 0.002\)"),
+        ("seed", r"seed \(42, now 7\)"),
+        ("rows", "train_file_sha256"),
+        ("base", "base_digest"),
+        ("mark", "prompt_template"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused_and_named(tmp_path, rows, changed, named):
+    base = Path(shutil.copytree(BASE, tmp_path / "base"))
+    out = tmp_path / "out"
+
+    def start(**more):
+        chosen = Settings(str(base), str(rows), total_batch_size=4, max_train_rows=40)
+        main(chosen, training(out, max_steps=2, save_steps=1, **more))
+
+    start()
+    weights = (out / "model.safetensors").read_bytes()
+    more = {"learning_rate": 2e-3} if changed == "learning_rate" else {"seed": 7} if changed == "seed" else {}
+    if changed == "rows":
+        rows.write_text("".join(rows.read_text().splitlines(keepends=True)[1:]))
+    if changed == "base":
+        (base / "generation_config.json").write_text("{}")
+    if changed == "mark":  # of an older version
+        (out / "checkpoint-2" / "whole").write_text("")
+        (out / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=f"checkpoint-2: was made with another .*{named}.* Give another --output_dir"):
+        start(**more)
+    if changed != "mark":
+        assert (out / "model.safetensors").read_bytes() == weights
+        assert json.loads((out / "run.json").read_text())["status"] == "finished"
+
+
+def test_what_does_not_change_the_weights_does_not_count(tmp_path, rows):
+    moved = Path(shutil.copy(rows, tmp_path / "moved.jsonl"))
+    one = describe(settings(rows), training(tmp_path / "one", save_steps=3))
+    other = describe(settings(moved), training(tmp_path / "other", save_steps=4, logging_steps=7, disable_tqdm=False))
+    assert {name for name in one if one[name] != other[name]} == {"train_file"}
+
+
+def test_killed_after_its_last_step_it_writes_the_weights_and_trains_no_further(tmp_path, rows, capsys):
+    written = []
+    for _ in range(2):
+        main(settings(rows, total_batch_size=4), training(tmp_path / "out", max_steps=2))
+        written.append((tmp_path / "out" / "model.safetensors").read_bytes())
+        assert json.loads((tmp_path / "out" / "run.json").read_text())["results"]["steps"] == 2
+        (tmp_path / "out" / "model.safetensors").unlink()  # run.json says finished, but it is not
+    assert "going on from" in capsys.readouterr().out
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize(("steps", "logging_steps"), [(1, 10), (3, 10), (10, 10), (12, 10)])
+def test_first_and_last_loss_are_told_however_few_the_steps(tmp_path, rows, steps, logging_steps):
+    chosen = settings(rows, total_batch_size=1, max_train_rows=200)
+    main(chosen, training(tmp_path / "out", max_steps=steps, logging_steps=logging_steps))
+    results = json.loads((tmp_path / "out" / "run.json").read_text())["results"]
+    assert results["steps"] == steps
+    assert (results["first_loss"] == results["last_loss"]) == (steps == 1)
+
+
+def test_a_second_process_is_kept_out_and_deletes_nothing(tmp_path, rows):
+    torn = tmp_path / "out" / "checkpoint-5"
+    torn.mkdir(parents=True)
+    with only_run(tmp_path / "out", "training"), pytest.raises(UserError, match="another training is writing here"):
+        main(settings(rows), training(tmp_path / "out"))
+    assert torn.exists()
+
+
+def test_on_a_terminal_there_is_one_bar_and_no_line_of_figures(tmp_path, rows, capfd):
+    chosen = settings(rows, total_batch_size=1, max_train_rows=100)
+    main(chosen, training(tmp_path / "out", max_steps=4, disable_tqdm=False))
+    printed = capfd.readouterr()
+    assert "4/4" in printed.err and "loss=" in printed.err
+    assert {line.split("%")[0].strip() for line in printed.err.splitlines()} <= {"", "0", "25", "50", "75", "100"}
+    assert "{" not in printed.out + printed.err
+    assert len(printed.out.splitlines()) <= 5
 
 
 @pytest.mark.slow
@@ -153,7 +257,7 @@ def test_killed_and_started_again_it_ends_with_the_weights_of_an_unbroken_run(tm
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
-        (("tokenizer.json", "tokenizer_config.json"), "no tokenizer in this folder"),
+        (("tokenizer.json", "tokenizer_config.json"), "no tokenizer"),
         (("config.json",), "no config.json"),
         (("model.safetensors",), "no weights"),
     ],
@@ -172,8 +276,7 @@ def test_an_incomplete_checkpoint_folder_is_one_line(tmp_path, rows, gone, messa
 def test_a_row_without_answer_is_dropped_and_counted(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"instruction": "Copy it.", "output": "a"}\n{"instruction": "Copy it.", "output": " "}\n')
-    tokenizer = load_tokenizer(str(BASE))
-    set_template(tokenizer, "tulu")
+    tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
     _, counts = prepare(settings(path), 64, tokenizer)
     assert (counts["rows_read"], counts["rows_kept"], counts["rows_without_answer"]) == (2, 1, 1)
 
@@ -181,7 +284,6 @@ def test_a_row_without_answer_is_dropped_and_counted(tmp_path):
 def test_a_row_that_is_neither_kind_is_named(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"instruction": "Copy it.", "output": "a"}\n{"question": "Copy it."}\n')
-    tokenizer = load_tokenizer(str(BASE))
-    set_template(tokenizer, "tulu")
+    tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
     with pytest.raises(UserError, match="rows.jsonl:2: field 'instruction' is missing"):
         prepare(settings(path), 64, tokenizer)

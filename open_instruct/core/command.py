@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, field
 from typing import Any
 
-from open_instruct.core.errors import UserError, disk_error
+from open_instruct.core.errors import UserError, disk_error, is_full_disk
 
 
 def help_field(text: str, default: Any = MISSING, **more: Any) -> Any:
@@ -45,9 +45,11 @@ def guarded(main: Callable[..., None], *arguments: Any) -> None:
         sys.exit(f"error: {error}")
     except BrokenPipeError:  # the reader of our output went away (`... | head`)
         os._exit(141)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        sys.exit(f"error: {disk_error(error, error.filename)}")
     except KeyboardInterrupt:
         sys.exit("interrupted: what was finished is kept; the same command goes on from there")
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            sys.exit(f"error: {disk_error(error, error.filename)}")
+        if not is_full_disk(error):
+            raise
+        sys.exit("error: the disk is full. Everything finished is kept; make room and run the same command again.")

@@ -46,7 +46,7 @@ class RunInfo:
     """Writes `folder/run.json` when the block begins (status "running") and when it ends ("finished" or "failed").
 
     A killed run leaves "running" behind. Where the file is already there (the same command again after a kill), its
-    start, end, seconds and status are kept under "earlier".
+    start, end, seconds, status, settings and seed are kept under "earlier".
 
     Args:
         folder: where the run's output goes; made if missing.
@@ -175,6 +175,7 @@ def _earlier_runs(path: Path) -> list[dict[str, Any]]:
     """Short lines on the runs that the file already tells of."""
     try:
         before = json.loads(path.read_bytes())
-        return [*before.get("earlier", []), {key: before.get(key) for key in ("start", "end", "seconds", "status")}]
+        kept = ("start", "end", "seconds", "status", "settings", "seed")
+        return [*before.get("earlier", []), {key: before.get(key) for key in kept}]
     except (OSError, ValueError, AttributeError, TypeError):
         return []  # none, or a file that tells nothing: it is replaced

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from dataclasses import fields
+from pathlib import Path
 
 from open_instruct.core.errors import UserError
 from open_instruct.engines.base import Engine
@@ -40,11 +41,22 @@ def open_engine(name: str, options: list[str]) -> Engine:
 
 
 def identity(name: str, options: list[str]) -> dict[str, str]:
-    """What of an engine decides its answers, for a journal to compare: its name and options, without those that
-    only decide its speed (the names in its module's `SPEED_ONLY`)."""
-    speed_only = getattr(importlib.import_module(f"{__name__}.{name}"), "SPEED_ONLY", ())
-    pairs = (option.partition("=") for option in options)
-    return {"name": name, **{key: value for key, _, value in pairs if key not in speed_only}}
+    """What of an engine decides its answers, for a journal to compare.
+
+    Its name and options, without those that only decide its speed (the names in its module's `SPEED_ONLY`), and what
+    the files behind them hold: the checkpoint folder `path`, or what the module's function `content(options)` returns.
+    It reads those files whole: call it once a run.
+    """
+    module = importlib.import_module(f"{__name__}.{name}")
+    values = {key: value for key, _, value in (option.partition("=") for option in options)}
+    found = {key: value for key, value in values.items() if key not in getattr(module, "SPEED_ONLY", ())}
+    if hasattr(module, "content"):
+        found["content"] = module.content(values)
+    elif "path" in values and Path(values["path"]).is_dir():
+        from open_instruct.core.checkpoint import fingerprint
+
+        found["content"] = fingerprint(Path(values["path"]))
+    return {"name": name, **found}
 
 
 def _read(text: str, kind: type, what: str):

@@ -6,7 +6,6 @@ depends on the padding, so a near tie may fall otherwise.)
 """
 
 import gc
-import json
 import random
 import zlib
 from array import array
@@ -17,21 +16,16 @@ from pathlib import Path
 
 import torch
 from jinja2 import TemplateError
-from safetensors import SafetensorError
 from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
-    PretrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     StoppingCriteria,
     StoppingCriteriaList,
 )
 
+from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError
 from open_instruct.engines.base import Completion, Request, Sampling
 
@@ -39,8 +33,6 @@ SPEED_ONLY = ("batch_size", "device")  # settings that do not decide what is ans
 
 _CHUNK_BATCHES = 8  # taken at once and sorted by length, so that a batch holds little padding
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "tekken.json", "vocab.json", "vocab.txt")
 
 
 @dataclass
@@ -66,10 +58,10 @@ class Engine:
         self._batch_size = settings.batch_size
         self._device, dtype = _placement(settings)
         folder = Path(settings.path)
-        _check_files(folder)
-        self._tokenizer, config = _load_tokenizer(folder)
+        checkpoint.check(folder)
+        self._tokenizer, config = checkpoint.load_tokenizer(folder)
         self._window = getattr(config.get_text_config(), "max_position_embeddings", None)
-        self._model = _load_model(folder, dtype).to(self._device).eval()
+        self._model = checkpoint.load_model(folder, dtype).to(self._device).eval()
         self._ends = _end_tokens(self._model.generation_config.eos_token_id, self._tokenizer.eos_token_id)
         # What the checkpoint suggests (a temperature, a penalty) must not mix with what a request asks for.
         self._model.generation_config = GenerationConfig(do_sample=False, pad_token_id=self._padding())
@@ -283,78 +275,6 @@ def _placement(settings: Settings) -> tuple[torch.device, str | torch.dtype]:
     if settings.dtype != "auto":
         return device, getattr(torch, settings.dtype)
     return device, torch.float32 if device.type == "cpu" else "auto"  # half precision is slow on most CPUs
-
-
-def _check_files(folder: Path) -> None:
-    """Refuse a folder that lacks a part of a checkpoint."""
-    if not folder.is_dir():
-        problem = "is a file" if folder.exists() else "no such folder"
-        raise UserError(f"{folder}: {problem}; expected a checkpoint folder (config.json, tokenizer, weights)")
-    if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            raise UserError(
-                f"{folder}: is a LoRA adapter; merge it into its base model first (open_instruct.merge_lora)"
-            )
-        raise UserError(f"{folder}: no config.json in it; expected a checkpoint folder")
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
-        raise UserError(
-            f"{folder}: no tokenizer in it (tokenizer.json); copy the tokenizer's files from the base model"
-        )
-    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
-    if weights is None:
-        raise UserError(f"{folder}: no weights in it (model.safetensors); did the run that writes it come to its end?")
-    if weights.suffix == ".json":
-        for shard in sorted(set(_read_json(weights).get("weight_map", {}).values())):
-            if not (folder / shard).is_file():
-                raise UserError(f"{folder}: {shard} is missing, which {weights.name} lists; copy the folder again")
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); copy the folder again") from error
-
-
-def _load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, PretrainedConfig]:
-    """The tokenizer and the configuration; what is wrong with them is found before the weights are read."""
-    _read_json(folder / "config.json")
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # the libraries raise anything for a damaged file
-        raise UserError(f"{folder}: configuration or tokenizer cannot be loaded: {_first_line(error)}") from error
-    if tokenizer.chat_template is None:
-        raise UserError(
-            f"{folder}: the tokenizer has no chat template; expected a checkpoint that follows instructions. "
-            "Fine-tuning writes one; for a base model, write one with open_instruct.core.chat.set_template"
-        )
-    vocabulary = getattr(config.get_text_config(), "vocab_size", None)
-    if vocabulary is not None and len(tokenizer) > vocabulary:
-        raise UserError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: "
-            "they do not belong together; copy both from one checkpoint"
-        )
-    return tokenizer, config
-
-
-def _load_model(folder: Path, dtype: str | torch.dtype) -> PreTrainedModel:
-    try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise UserError(
-            f"{folder}: the weights cannot be loaded: {_first_line(error)}. Copy the folder again."
-        ) from error
-    if loaded["missing_keys"]:  # transformers would go on with random numbers in their place
-        names = sorted(loaded["missing_keys"])
-        raise UserError(f"{folder}: {len(names)} weights are missing ({names[0]}, ...); expected a whole checkpoint")
-    return model
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
 def _end_tokens(*tokens: int | list[int] | None) -> set[int]:

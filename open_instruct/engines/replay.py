@@ -1,17 +1,23 @@
 """The engine that answers from stored completions: generation without the generator, and benches without a model.
 
-`open_engine("replay", ["files=A.jsonl,B.jsonl"])`. A request gets the answer stored for its `key` and `step`, once:
-asked again (another seed, after an unreadable answer), the request fails and says so. Two kinds of rows are read:
+`open_engine("replay", ["files=A.jsonl,B.jsonl"])`. A request gets its one stored answer once: asked again (another
+seed, after an unreadable answer), it fails and says so. Two kinds of rows are read:
 
-- those of published generation runs, where `idx` is the key and one row holds the answers to several steps: see
-  `PUBLISHED_FIELDS`. In the files that there are, `idx` is 0..n-1, in any order;
-- our own: `{"key": 5, "step": "rewrite", "text": "...", "finish_reason": "stop"}`, with `"error"` for a failed one.
+- those of published generation runs, where one row, named by `idx`, holds the answers to several steps: see
+  `PUBLISHED_FIELDS`. The row for a request is found by what the request's last message shows, so the order of either
+  file does not matter; of equal rows, it is the one whose `idx` is the request's key. Where no row fits, the request
+  fails and says what the row of that `idx` is about. (Rows that do not say what they answer are taken by `idx` alone.)
+- our own, taken by their key: `{"key": 5, "step": "rewrite", "text": "...", "finish_reason": "stop"}`, with `"error"`
+  for a failed one.
 
-Memory does not depend on the answers' length: only where a row begins in its file is kept, 8 bytes a key and step.
+Memory does not depend on the texts' length: where a row begins in its file is kept, 8 bytes a key and step, and for
+published rows a number for their first words, some 300 bytes.
 """
 
+import hashlib
 import json
 import os
+import re
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
@@ -23,17 +29,23 @@ from open_instruct.core.errors import UserError
 from open_instruct.core.records import encode_json, read_rows
 from open_instruct.engines.base import Completion, Request
 
-# The steps and the fields that hold their answers in published runs; of several, the first that a row has.
+# For each step the fields that hold its answer in published runs (the first that a row has), and the field with the
+# instruction that was answered.
 PUBLISHED_FIELDS = {
-    "classify": ("completions",),
-    "rewrite": ("new_instruction",),
-    "refine": ("refine_instruction",),
-    "respond_sit": ("final_refined_instruction_reponse", "final_instruction_response"),  # sic
-    "respond_it": ("direct_response", "response"),
+    "classify": {"completions": "instruction"},
+    "rewrite": {"new_instruction": "instruction"},
+    "refine": {"refine_instruction": "instruction"},
+    "respond_sit": {
+        "final_refined_instruction_reponse": "extracted_refined_instruction",  # sic
+        "final_instruction_response": "extracted_instruction",
+    },
+    "respond_it": {"direct_response": "instruction", "response": "instruction"},
 }
 MAX_KEY = 100_000_000  # keys are row numbers; one far beyond would cost 8 bytes for each number below it
 
-_NOT_STORED, _GIVEN = -1, -2
+_NOT_STORED = -1
+_ORIGINAL = "(the row)"  # in the place of a step: the instruction a row began with, whatever answers it holds
+_START_WORDS = 8  # an instruction is looked for by so many of its first words, then compared whole
 _EXPECTED = "rows of a published generation run (see PUBLISHED_FIELDS), or {'key', 'step', 'text', 'finish_reason'}"
 _FILE_BITS = 48  # an entry of the index is the number of the file and, in the lower bits, the row's first byte
 
@@ -51,11 +63,13 @@ class Engine:
     """
 
     def __init__(self, settings: Settings) -> None:
-        paths = [path.strip() for path in settings.files.split(",") if path.strip()]
+        paths = _paths(settings.files)
         if not paths:
             raise UserError("engine replay: files is empty; name one or more files of stored completions")
         self._files: list[BinaryIO] = []
-        self._index: dict[str, array] = {}
+        self._index: dict[str, array] = {}  # by step: for each key, where the row with its answer is
+        self._starts: dict[str, dict[int, list[int]]] = {}  # _ORIGINAL or "respond_sit": keys by first words
+        self._given: dict[str, bytearray] = {}  # by step: 1 for each request that had its answer
         for path in paths:
             self._add(path)
 
@@ -63,7 +77,7 @@ class Engine:
         """Yield the stored answers in the order of the requests; word counts stand for token counts."""
         for request in requests:
             prompt_words = sum(len(message["content"].split()) for message in request.messages)
-            text, finish_reason, error = self._answer(request.key, request.step)
+            text, finish_reason, error = self._answer(request.key, request.step, request.messages[-1]["content"])
             yield Completion(request.key, text, finish_reason, prompt_words, len(text.split()), error)
 
     def close(self) -> None:
@@ -71,16 +85,55 @@ class Engine:
         for file in self._files:
             file.close()
 
-    def _answer(self, key: int, step: str) -> tuple[str, str, str]:
+    def _answer(self, key: int, step: str, message: str) -> tuple[str, str, str]:
         """Text, finish reason and error; from now on the answer is given."""
-        entries = self._index.get(step, ())
-        entry = entries[key] if 0 <= key < len(entries) else _NOT_STORED
+        given = self._given.setdefault(step, bytearray())
+        if 0 <= key < len(given) and given[key]:
+            return "", "error", f"replay: this row's one stored answer in step {step!r} was already given"
+        row = self._row_for(key, step, message)
+        if row is None:
+            about = self._about(key, _kind(step))
+            if about is not None:
+                error = f"it shows {_short(message)}, but the stored row {key} is about {_short(about[0])}"
+                return "", "error", f"replay: no stored row fits the request\n{error}"
+        entry = _NOT_STORED if row is None else self._entry(row, step)
         if entry == _NOT_STORED:
             return "", "error", f"replay: no stored answer for this row in step {step!r}"
-        if entry == _GIVEN:
-            return "", "error", f"replay: this row's one stored answer in step {step!r} was already given"
-        entries[key] = _GIVEN
+        given.extend(bytes(max(0, key + 1 - len(given))))
+        given[key] = 1
         return self._stored(entry, step)
+
+    def _row_for(self, key: int, step: str, message: str) -> int | None:
+        """The row that a request is about: of those that its message shows, the one with the longest text."""
+        kind = _kind(step)
+        starts = self._starts.get(kind, {})
+        words = _words(message)
+        places = range(1 if step.startswith("respond") else len(words))
+        found = [
+            row
+            for place in places
+            for count in range(1, _START_WORDS + 1)
+            for row in starts.get(hash(tuple(words[place : place + count])), ())
+        ]
+        best, longest = None, -1
+        for row in dict.fromkeys([key, *found]):
+            about = self._about(row, kind)
+            if about is None or not _shows(message, *about, whole=step.startswith("respond")):
+                continue
+            if (length := sum(map(len, about))) > longest:
+                best, longest = row, length
+        if best is None and self._entry(key, _ORIGINAL) == _NOT_STORED:
+            return key  # our own rows, and published ones without an instruction: nothing to compare with
+        return best
+
+    def _about(self, key: int, kind: str) -> tuple[str, str] | None:
+        """Instruction and input that the stored row `key` is about; None if it does not say."""
+        entry = self._entry(key, kind)
+        return None if entry == _NOT_STORED else _about(self._row(entry), kind)
+
+    def _entry(self, key: int, step: str) -> int:
+        entries = self._index.get(step, ())
+        return entries[key] if 0 <= key < len(entries) else _NOT_STORED
 
     def _add(self, path: str) -> None:
         """Index a file."""
@@ -90,18 +143,32 @@ class Engine:
             key = _key(row, where)
             for step, text in _texts(row, where).items():
                 found = True
-                entries = self._index.setdefault(step, array("q"))
-                if key >= len(entries):
-                    entries.extend([_NOT_STORED] * (max(key + 1, len(entries) * 9 // 8) - len(entries)))
-                if entries[key] == _NOT_STORED:
-                    entries[key] = number << _FILE_BITS | offset
-                elif self._stored(entries[key], step)[0] != text:  # the files of one run repeat its earlier answers
+                if self._entry(key, step) == _NOT_STORED:
+                    self._remember(key, step, number << _FILE_BITS | offset, row)
+                elif self._stored(self._entry(key, step), step)[0] != text:  # a run's files repeat its earlier answers
                     raise UserError(
                         f"{where}: row {key} has another answer in step {step!r} than before; give only files of one "
                         "and the same run"
                     )
+            if (about := _about(row, _ORIGINAL)) is None:
+                continue
+            if self._entry(key, _ORIGINAL) == _NOT_STORED:
+                self._remember(key, _ORIGINAL, number << _FILE_BITS | offset, row)
+            elif self._about(key, _ORIGINAL) != about:
+                raise UserError(
+                    f"{where}: row {key} has another instruction than before; give only files of one and the same run"
+                )
         if not found:
             raise UserError(f"{path}:1: holds no stored answer; expected {_EXPECTED}")
+
+    def _remember(self, key: int, step: str, entry: int, row: dict) -> None:
+        entries = self._index.setdefault(step, array("q"))
+        if key >= len(entries):
+            entries.extend([_NOT_STORED] * (max(key + 1, len(entries) * 9 // 8) - len(entries)))
+        entries[key] = entry
+        if step == _kind(step) and (about := _about(row, step)):
+            start = hash(tuple(_words(about[0])[:_START_WORDS]))
+            self._starts.setdefault(step, {}).setdefault(start, []).append(key)
 
     def _rows(self, path: str) -> Iterator[tuple[str, int, dict]]:
         """FILE:LINE, first byte and content of each row; the file is open from now on.
@@ -127,14 +194,70 @@ class Engine:
 
     def _stored(self, entry: int, step: str) -> tuple[str, str, str]:
         """Text, finish reason and error of the answer that an entry of the index points to."""
-        file = self._files[entry >> _FILE_BITS]
-        file.seek(entry & ((1 << _FILE_BITS) - 1))
-        row = json.loads(file.readline().decode("utf-8-sig"))
+        row = self._row(entry)
         if "key" not in row:
             return _texts(row, "")[step], "stop", ""
         if row.get("finish_reason") == "error":
             return "", "error", str(row.get("error") or "replay: the stored answer is an error without a reason")
         return row["text"], row.get("finish_reason", "stop"), ""
+
+    def _row(self, entry: int) -> dict:
+        file = self._files[entry >> _FILE_BITS]
+        file.seek(entry & ((1 << _FILE_BITS) - 1))
+        return json.loads(file.readline().decode("utf-8-sig"))
+
+
+def content(options: dict[str, str]) -> str:
+    """Names the content of the files, so that a journal never mixes the answers of two versions of them."""
+    digest = hashlib.sha256()
+    for path in _paths(options.get("files", "")):
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _kind(step: str) -> str:
+    """What a row of this step is found by: the sequential instruction answered, or the original one."""
+    return "respond_sit" if step == "respond_sit" else _ORIGINAL
+
+
+def _about(row: dict, kind: str) -> tuple[str, str] | None:
+    """Instruction and input that a published row is about, or its answer to a step is; None if it does not say."""
+    name = "instruction"
+    if kind != _ORIGINAL:
+        name = next((asked for field, asked in PUBLISHED_FIELDS[kind].items() if row.get(field) is not None), "")
+    text, given_input = row.get(name), row.get("input")
+    if "key" in row or not isinstance(text, str) or not text.strip():
+        return None
+    return text.strip(), given_input.strip() if isinstance(given_input, str) else ""
+
+
+def _shows(message: str, instruction: str, given_input: str, whole: bool) -> bool:
+    """Whether a request's message holds the stored instruction and its input; `whole`: and nothing less or more."""
+    if not whole:
+        return instruction in message and given_input in message
+    shown = message.strip()
+    if given_input and not shown.endswith(given_input):
+        return False
+    shown = shown.removesuffix(given_input).strip()
+    start = instruction.find(shown)
+    unquoted = not instruction[: max(start, 0)].strip(" \n\"“'‘")
+    return bool(shown) and start >= 0 and unquoted and _END.match(instruction, start + len(shown)) is not None
+
+
+_END = re.compile(r"[\s\"”'’]*(?:$|#{3,})")  # published runs kept the quotes around an instruction, and its end mark
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def _paths(files: str) -> list[str]:
+    return [path.strip() for path in files.split(",") if path.strip()]
 
 
 def _is_lines(path: str) -> bool:

@@ -10,15 +10,15 @@ TRAIN_FILE=${TRAIN_FILE:-$ROOT/self-seq/data/miniature/sit.jsonl}  # rows to tra
 OUTPUT_DIR=${OUTPUT_DIR:-$ROOT/output/miniature/sit}               # folder of the fine-tuned checkpoint
 MODEL=${MODEL:-$ROOT/open_instruct/miniature/base}                 # checkpoint to start from
 EPOCHS=${EPOCHS:-3}                                                # passes over the rows
-LEARNING_RATE=${LEARNING_RATE:-1.5e-3}                             # peak; 75 times an 8B model's, the miniature is small
-LENGTH=${LENGTH:-256}                                                # tokens a packed row; longer ones cost more attention
-BATCH=${BATCH:-3}                                                   # packed rows an optimizer step
+LEARNING_RATE=${LEARNING_RATE:-1.5e-3}                             # peak; 75 times an 8B model's: the miniature is small
+LENGTH=${LENGTH:-128}                                              # tokens of a packed row; attention costs its square
+BATCH=${BATCH:-8}                                                  # packed rows an optimizer step, in one forward pass
 SAVE_STEPS=${SAVE_STEPS:-200}                                      # optimizer steps between checkpoints; a kill loses fewer
 SEED=${SEED:-0}                                                    # of the order of the rows
 
-exec accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
+exec accelerate launch --quiet --cpu --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
   -m open_instruct.finetune \
   --model_name_or_path "$MODEL" --train_file "$TRAIN_FILE" --output_dir "$OUTPUT_DIR" --prompt_template tulu \
-  --num_train_epochs "$EPOCHS" --learning_rate "$LEARNING_RATE" --warmup_steps 50 --adam_beta2 0.98 --max_length "$LENGTH" \
-  --total_batch_size "$BATCH" --per_device_train_batch_size 1 --gradient_checkpointing false --use_cpu true \
-  --logging_steps 100 --save_steps "$SAVE_STEPS" --seed "$SEED" "$@"
+  --num_train_epochs "$EPOCHS" --learning_rate "$LEARNING_RATE" --warmup_steps 50 --adam_beta2 0.98 \
+  --max_length "$LENGTH" --total_batch_size "$BATCH" --per_device_train_batch_size "$BATCH" \
+  --gradient_checkpointing false --use_cpu true --logging_steps 100 --save_steps "$SAVE_STEPS" --seed "$SEED" "$@"

@@ -7,6 +7,12 @@ perhaps `refine`. Its result is the next iteration's input; a row that got optio
 answers. Two training files come out, with the same rows in the same order: `it.jsonl` (original instructions, the
 fair baseline) and `sit.jsonl`. Every answer is journaled as it comes: after a kill the same command goes on, and
 nothing finished is asked again.
+
+The rows between the iterations are those of the input with every field they came with, and one of ours, `_sit`:
+{"id", "original_instruction", "options": one an iteration, "failures"}. It is built from the row itself in iteration 1,
+so an input may have fields of these names, as a multiple-choice set or an `sit.jsonl` has; a `_sit` of its own is
+dropped. The training rows hold instruction, input, output, id (the input's `id`, or `idx`, or the row's number),
+options and original_instruction; the input's other fields are left out.
 """
 
 import hashlib
@@ -20,13 +26,14 @@ from typing import Any
 from open_instruct.core.command import help_field, run
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
-from open_instruct.core.records import Instruction, read_instructions, write_rows
+from open_instruct.core.records import Instruction, read_rows, write_rows
 from open_instruct.core.run_info import RunInfo
 from open_instruct.engines import identity, names, open_engine
 from open_instruct.engines.base import Engine, Sampling
-from self_seq.prompts import FOLDER, load_prompt
+from self_seq.prompts import FOLDER, STATE, load_prompt
 from self_seq.steps import NumberedRows, Step, ask, classify, refine, respond, rewrite
 
+OWN_ROW_BYTES = 1 << 40  # no limit: a row that was short enough to be read grows with each iteration
 REWRITES = {"A": "rewrite_decompose", "B": "rewrite_prefix", "C": "rewrite_suffix"}  # D keeps the instruction
 
 
@@ -58,11 +65,14 @@ def main(settings: Settings) -> None:
         raise UserError(f"--it_answers {settings.it_answers}: expected generator, source or none")
     if settings.iterations < 1 or settings.attempts < 1:
         raise UserError("--iterations and --attempts must be at least 1")
+    if settings.max_rows == 0:
+        raise UserError("--max_rows must be at least 1, or -1 for all")
     engine = open_engine(settings.engine, settings.engine_options)
     try:
+        generation = _Generation(settings, engine)
+        generation.check_journal()  # before run.json: that of a finished run must not tell of one that was refused
         with RunInfo(settings.output_dir, settings, seed=settings.seed) as info:
-            counts = _Generation(settings, engine).run()
-            info.add(**counts)
+            info.add(**generation.run())
     finally:
         engine.close()
 
@@ -73,11 +83,16 @@ class _Generation:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings, self.engine = settings, engine
         self.folder = Path(settings.output_dir)
+        self.engine_identity = identity(settings.engine, settings.engine_options)
         self.limit = None if settings.max_rows < 0 else settings.max_rows
         self.count = sum(1 for _ in self._rows(settings.input_file))  # every row is checked before the first is asked
         self.sampling = Sampling(
             settings.max_tokens, settings.temperature, settings.top_p, settings.top_k, seed=settings.seed
         )
+
+    def check_journal(self) -> None:
+        """Refuse settings other than those that the folder's results were made with."""
+        self._journal(self._iteration(1), "classify", self.settings.input_file, ["classify"]).close()
 
     def run(self) -> dict[str, int]:
         source = self.settings.input_file
@@ -87,10 +102,9 @@ class _Generation:
 
     def _iterate(self, iteration: int, source: str) -> str:
         """One iteration over the rows of `source`; returns the file with its result."""
-        folder = self.folder / f"iteration_{iteration}"
-        prompt = self._prompt("classify")
-        step = classify(prompt)
-        with self._journal(folder, step.name, source, [prompt.digest]) as options:
+        folder = self._iteration(iteration)
+        step = classify(self._prompt("classify"))
+        with self._journal(folder, step.name, source, ["classify"]) as options:
             open_rows = lambda: (pair for pair in self._rows(source) if not _frozen(pair[1]))  # noqa: E731
             self._ask(step, open_rows, options, f"iteration {iteration}: classify")
             self._print_options(iteration, source, options)
@@ -99,11 +113,11 @@ class _Generation:
                 for number, row in open_rows():
                     option = options.get(number).get("option", "D")
                     if option != "D":
-                        yield number, _with(row, options=[*row.extra.get("options", []), option])
+                        yield number, _with(row, options=[*row.extra[STATE]["options"], option])
 
             rewrites = {option: self._prompt(name) for option, name in REWRITES.items()}
             step = rewrite(rewrites)
-            with self._journal(folder, step.name, source, [p.digest for p in rewrites.values()]) as rewritten:
+            with self._journal(folder, step.name, source, list(REWRITES.values())) as rewritten:
                 self._ask(step, chosen, rewritten, f"iteration {iteration}: rewrite")
                 refined = self._refine(folder, source, iteration, chosen, rewritten) if self.settings.refine else None
                 result = folder / "instructions.jsonl"
@@ -115,24 +129,14 @@ class _Generation:
         return str(result)
 
     def _refine(self, folder: Path, source: str, iteration: int, chosen, rewritten: Journal) -> Journal:
-        prompt = self._prompt("refine")
-        step = refine(prompt)
-        journal = self._journal(folder, step.name, source, [prompt.digest])
+        step = refine(self._prompt("refine"))
+        journal = self._journal(folder, step.name, source, ["refine"])
 
         def rows() -> NumberedRows:
             for number, row in chosen():
                 result = rewritten.get(number)
                 if "instruction" in result:
-                    original = row.extra.get("original_instruction", row.instruction)
-                    yield (
-                        number,
-                        Instruction(
-                            result["instruction"],
-                            row.input,
-                            row.output,
-                            {**row.extra, "original_instruction": original},
-                        ),
-                    )
+                    yield number, Instruction(result["instruction"], row.input, row.output, row.extra)
 
         self._ask(step, rows, journal, f"iteration {iteration}: refine")
         return journal
@@ -154,20 +158,17 @@ class _Generation:
             for result in results.values():  # a check that cannot be read leaves the rewritten instruction as it is
                 instruction = result.get("instruction", instruction)
             changed = "instruction" in results.get("rewrite", {})
-            extra = {
-                "id": row.extra.get("idx", number),
-                **row.extra,
-                "original_instruction": row.extra.get("original_instruction", row.instruction),
-                "options": [*row.extra.get("options", []), results["classify"]["option"] if changed else "D"],
-            }
             failures = [
                 {"iteration": iteration, "step": step, "reason": result["failed"], "answer": result["answer"]}
                 for step, result in results.items()
                 if "failed" in result
             ]
-            if failures:
-                extra["failures"] = [*row.extra.get("failures", []), *failures]
-            yield Instruction(instruction, row.input, row.output, extra)
+            state = row.extra[STATE]
+            yield _with(
+                Instruction(instruction, row.input, row.output, row.extra),
+                options=[*state["options"], results["classify"]["option"] if changed else "D"],
+                failures=[*state["failures"], *failures],
+            )
 
     def _finish(self, source: str) -> dict[str, int]:
         """Let the generator answer, write the training files and the rejected rows, and print the counts."""
@@ -176,17 +177,17 @@ class _Generation:
 
         def originals() -> NumberedRows:
             for number, row in self._rows(source):
-                yield number, Instruction(row.extra["original_instruction"], row.input, row.output, row.extra)
+                yield number, Instruction(_original(row), row.input, row.output, row.extra)
 
         def sequential() -> NumberedRows:
             # Where nothing was rewritten, both files hold the same answer: it is asked once.
             for number, row in self._rows(source):
-                if mode != "generator" or row.instruction != row.extra["original_instruction"]:
+                if mode != "generator" or row.instruction != _original(row):
                     yield number, row
 
         with (
-            self._journal(self.folder, "respond_it", source, [prompt.digest]) as plain,
-            self._journal(self.folder, "respond_sit", source, [prompt.digest]) as chained,
+            self._journal(self.folder, "respond_it", source, ["respond"]) as plain,
+            self._journal(self.folder, "respond_sit", source, ["respond"]) as chained,
         ):
             if mode == "generator":
                 self._ask(respond("respond_it", prompt), originals, plain, "respond to originals")
@@ -210,11 +211,33 @@ class _Generation:
         )
         for reason, number in reasons.most_common():
             print(f"  {number:,} x {reason}")
+        if not counts["rows_written"]:
+            reason, number = reasons.most_common(1)[0]
+            raise UserError(
+                f"{self.folder / 'rejected.jsonl'}: none of the {self.count:,} rows got an answer; the most frequent "
+                f"reason, {number:,} times: {reason}. Mend that and name another output folder."
+            )
         print(f"training files: {self.folder}/{'it.jsonl and ' if mode != 'none' else ''}sit.jsonl")
         return counts
 
+    def _iteration(self, number: int) -> Path:
+        return self.folder / f"iteration_{number}"
+
     def _rows(self, path: str) -> Iterator[tuple[int, Instruction]]:
-        return enumerate(islice(read_instructions(path), self.limit))
+        """The rows of the input or of an iteration's result, with their numbers, each with its state."""
+        ours = path != self.settings.input_file
+        rows = read_rows(path, OWN_ROW_BYTES if ours else None)
+        for number, (where, content) in enumerate(islice(rows, self.limit)):
+            row = Instruction.from_json(content, where)
+            if not ours:
+                name = row.extra.get("id", row.extra.get("idx", number))
+                row.extra[STATE] = {
+                    "id": name,
+                    "original_instruction": row.instruction,
+                    "options": [],
+                    "failures": [],
+                }
+            yield number, row
 
     def _ask(self, step: Step, rows, journal: Journal, label: str) -> None:
         count = sum(1 for _ in rows())
@@ -228,8 +251,9 @@ class _Generation:
             "step": step,
             "input": _digest(source),
             "max_rows": self.settings.max_rows,
-            "prompts": prompts,
-            "engine": identity(self.settings.engine, self.settings.engine_options),
+            "prompts": [self._prompt(name).digest for name in prompts],
+            "refine": self.settings.refine,
+            "engine": self.engine_identity,
             "sampling": asdict(self.sampling),
         }
         return Journal(folder / f"{step}.journal.jsonl", about)
@@ -243,11 +267,15 @@ class _Generation:
 
 
 def _frozen(row: Instruction) -> bool:
-    return row.extra.get("options", [""])[-1] == "D"
+    return row.extra[STATE]["options"][-1:] == ["D"]
 
 
-def _with(row: Instruction, **extra: Any) -> Instruction:
-    return Instruction(row.instruction, row.input, row.output, {**row.extra, **extra})
+def _original(row: Instruction) -> str:
+    return row.extra[STATE]["original_instruction"]
+
+
+def _with(row: Instruction, **state: Any) -> Instruction:
+    return Instruction(row.instruction, row.input, row.output, {**row.extra, STATE: {**row.extra[STATE], **state}})
 
 
 def _own_answer(row: Instruction, mode: str) -> dict:
@@ -261,14 +289,14 @@ def _training_rows(pairs, sequential: bool) -> Iterator[dict]:
     for _, row, it, sit in pairs:
         if "failed" in it or "failed" in sit:
             continue
-        instruction = row.instruction if sequential else row.extra["original_instruction"]
-        more = {"original_instruction": row.extra["original_instruction"]} if sequential else {}
+        instruction = row.instruction if sequential else _original(row)
+        more = {"original_instruction": _original(row)} if sequential else {}
         yield {
-            "id": row.extra["id"],
+            "id": row.extra[STATE]["id"],
             "instruction": instruction,
             "input": row.input,
             "output": (sit if sequential else it)["response"],
-            "options": row.extra["options"],
+            "options": row.extra[STATE]["options"],
             **more,
         }
 
@@ -276,7 +304,7 @@ def _training_rows(pairs, sequential: bool) -> Iterator[dict]:
 def _rejected(pairs, counts: dict[str, int], reasons: Counter[str]) -> Iterator[dict]:
     """Every failure of every row, with its reason; counts them on the way."""
     for number, row, it, sit in pairs:
-        failures = list(row.extra.get("failures", []))
+        failures = list(row.extra[STATE]["failures"])
         answers = [("respond_it", it)] + ([("respond_sit", sit)] if sit is not it else [])
         lost = [(step, result) for step, result in answers if "failed" in result]
         failures += [{"step": step, "reason": result["failed"], "answer": result["answer"]} for step, result in lost]
@@ -284,11 +312,12 @@ def _rejected(pairs, counts: dict[str, int], reasons: Counter[str]) -> Iterator[
             continue
         counts["rows_dropped" if lost else "rows_written_with_a_failed_step"] += 1
         for failure in failures:
-            reasons[f"{failure['step']}: {failure['reason']}"] += 1
+            reason = failure["reason"].partition("\n")[0]  # what follows is about this row alone
+            reasons[f"{failure['step']}: {reason}"] += 1
         yield {
-            "id": row.extra["id"],
+            "id": row.extra[STATE]["id"],
             "row": number,
-            "instruction": row.extra["original_instruction"],
+            "instruction": _original(row),
             "dropped": bool(lost),
             "failures": failures,
         }

@@ -18,6 +18,7 @@ from open_instruct.core.records import Instruction
 from open_instruct.engines.base import Message
 
 FOLDER = Path(__file__).resolve().parents[1] / "prompts"
+STATE = "_sit"  # the one extra field of a row that is ours, see `generate.py`; an input may use every other name
 ROWS_AN_ORDER = 512  # rows that share one order of the examples before the next order's turn
 
 
@@ -33,7 +34,8 @@ class Prompt:
 
     def fill(self, number: int, row: Instruction) -> tuple[Message, ...]:
         """The messages that ask about `row`, the row number `number` of its file."""
-        system = row.extra.get("system_prompt") or self.system
+        system = self.system or row.extra.get("system_prompt")  # a step's own rules are not the row's to replace
+        system = system if isinstance(system, str) else ""
         start = [{"role": "system", "content": system}] if system else []
         examples = self.orders[number // ROWS_AN_ORDER % len(self.orders)]
         return (*start, *examples, {"role": "user", "content": self._question(row)})
@@ -42,7 +44,7 @@ class Prompt:
         section = self.input_section.replace("{input}", row.input) if row.input else ""
         values = {
             "{instruction}": row.instruction,
-            "{original}": row.extra.get("original_instruction", row.instruction),
+            "{original}": row.extra.get(STATE, {}).get("original_instruction", row.instruction),
             "{prompt}": row.prompt,
             "{input}": section,
         }
@@ -78,7 +80,7 @@ def load_prompt(folder: Path, name: str) -> Prompt:
     bare = Prompt(system.strip(), question, section.rstrip("\n"), ((),), "")
     turns = []
     for example in examples:
-        extra = {"original_instruction": example["original"]} if "original" in example else {}
+        extra = {STATE: {"original_instruction": example["original"]}} if "original" in example else {}
         row = Instruction(example["instruction"], example.get("input", ""), "", extra)
         turns.append(
             (

@@ -90,6 +90,7 @@ def test_killed_run_stays_running_and_the_next_one_remembers_it(tmp_path):
             pass
     assert [(run["status"], run["start"]) for run in read(tmp_path)["earlier"]][0] == ("running", killed["start"])
     assert [run["status"] for run in read(tmp_path)["earlier"]] == ["running", "finished"]
+    assert [run["settings"] for run in read(tmp_path)["earlier"]] == [{"a": 1}] * 2
 
 
 def test_results_stand_at_the_end(tmp_path):

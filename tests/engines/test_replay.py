@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from open_instruct.core.errors import UserError
-from open_instruct.engines import open_engine
+from open_instruct.engines import identity, open_engine
 from open_instruct.engines.base import Completion, Engine, Request
 from open_instruct.engines.replay import MAX_KEY
 
 MESSAGES = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Name a river."})
 PUBLISHED = [
-    {"idx": 1, "instruction": "b", "completions": "So the option is: D.", "option": "D", "new_instruction": "b"},
+    {"idx": 1, "instruction": "Sing it.", "completions": "So the option is: D.", "option": "D"},
     {
         "idx": 0,
-        "instruction": "a",
+        "instruction": "Name a river.",
         "completions": "So the option is: B.###",
         "option": "B",
-        "new_instruction": "#New Instruction#: é, then a.###",
-        "extracted_instruction": "é, then a.",
+        "new_instruction": "#New Instruction#: É, then name a river.###",
+        "extracted_instruction": "É, then name a river.",
         "refine_instruction": "No",
-        "extracted_refined_instruction": None,
+        "extracted_refined_instruction": "“Sing, then name a river.\n\nThen rest.”###\nThis has three tasks.",
         "final_refined_instruction_reponse": "Both done.",
     },
 ]
@@ -47,19 +47,77 @@ def replay(*files: Path) -> Engine:
 
 
 def ask(engine: Engine, *requests: tuple[int, str]) -> list[Completion]:
+    """The answers to requests of (key, step)."""
     return list(engine.complete(Request(key, MESSAGES, step=step) for key, step in requests))
+
+
+def show(engine: Engine, *requests: tuple[int, str, str]) -> list[Completion]:
+    """The answers to requests of (key, step, text of the last message)."""
+    return list(
+        engine.complete(Request(k, ({"role": "user", "content": text},), step=step) for k, step, text in requests)
+    )
 
 
 def test_a_published_row_answers_every_step_it_holds(tmp_path: Path):
     engine = replay(write(tmp_path / "run.jsonl", PUBLISHED))
-    steps = ("classify", "rewrite", "refine", "respond_sit")
-    assert [completion.text for completion in ask(engine, *((0, step) for step in steps))] == [
+    asked = [(0, step, "#Original Instruction#: Name a river.\nWhich?") for step in ("classify", "rewrite", "refine")]
+    asked += [(0, "respond_sit", "Sing, then name a river.\n\nThen rest."), (1, "classify", "Prompt: Sing it.")]
+    assert [completion.text for completion in show(engine, *asked)] == [
         "So the option is: B.###",
-        "#New Instruction#: é, then a.###",
+        "#New Instruction#: É, then name a river.###",
         "No",
         "Both done.",
+        "So the option is: D.",
     ]
-    assert [completion.text for completion in ask(engine, (1, "classify"))] == ["So the option is: D."]
+
+
+def test_the_row_is_found_by_what_the_request_shows_in_any_order(tmp_path: Path):
+    texts = ["Name a river.", "Name a river. Then sing.", "Name it.", "Name it.", "..."]
+    inputs = ["", "", "Rhine", "Elbe", "Oder"]
+    rows = [
+        {"idx": n, "instruction": text, "input": given, "completions": f"of row {n}"}
+        for n, (text, given) in enumerate(zip(texts, inputs, strict=True))
+    ]
+    engine = replay(write(tmp_path / "run.jsonl", rows))
+    shown = [
+        (n, "classify", f"#Instruction#: {texts[row]}\n#Input#: {inputs[row]}") for n, row in enumerate((3, 0, 1, 2))
+    ]
+    assert [completion.text for completion in show(engine, *shown)] == [f"of row {row}" for row in (3, 0, 1, 2)]
+    assert (
+        show(engine, (4, "classify", "(...) Oder"))[0].text == "of row 4"
+    )  # no words to look for, but the key is right
+
+
+def test_of_equal_rows_the_key_decides(tmp_path: Path):
+    rows = [{"idx": n, "instruction": "Name a river.", "completions": f"of row {n}"} for n in range(3)]
+    engine = replay(write(tmp_path / "run.jsonl", rows))
+    assert [completion.text for completion in ask(engine, *((n, "classify") for n in (2, 0, 1)))] == [
+        f"of row {n}" for n in (2, 0, 1)
+    ]
+
+
+@pytest.mark.parametrize("step", ["classify", "respond_sit"])
+def test_a_request_about_something_else_is_an_error_that_names_both(tmp_path: Path, step: str):
+    (completion,) = show(replay(write(tmp_path / "run.jsonl", PUBLISHED)), (0, step, "Paint a lake."))
+    assert (completion.text, completion.finish_reason) == ("", "error")
+    assert "no stored row fits" in completion.error and "Paint a lake." in completion.error
+    assert ("Name a river." if step == "classify" else "Sing, then name a river.") in completion.error
+
+
+@pytest.mark.parametrize(
+    "shown", ["Sing", "Sing, then name a river.", "Sing, then name a river.\n\nThen rest. Then paint.", "Name a river."]
+)
+def test_a_response_is_not_given_to_a_part_of_what_was_answered_nor_to_more(tmp_path: Path, shown: str):
+    (completion,) = show(replay(write(tmp_path / "run.jsonl", PUBLISHED)), (0, "respond_sit", shown))
+    assert completion.finish_reason == "error"
+
+
+def test_the_files_are_part_of_the_identity(tmp_path: Path):
+    options = [f"files={write(tmp_path / 'run.jsonl', PUBLISHED)}"]
+    before = identity("replay", options)
+    assert identity("replay", options) == before
+    write(tmp_path / "run.jsonl", PUBLISHED[:1])
+    assert identity("replay", options) != before
 
 
 @pytest.mark.parametrize(
@@ -115,6 +173,10 @@ def test_files_of_two_runs_are_refused(tmp_path: Path):
     second = write(tmp_path / "b.jsonl", [{"idx": 1, "completions": "A"}, {"idx": 0, "completions": "B"}])
     with pytest.raises(UserError, match=r"b\.jsonl:2: row 0 has another answer in step 'classify'"):
         replay(first, second)
+    third = write(tmp_path / "c.jsonl", [{"idx": 0, "instruction": "a", "completions": "A"}])
+    fourth = write(tmp_path / "d.jsonl", [{"idx": 0, "instruction": "b", "refine_instruction": "Yes"}])
+    with pytest.raises(UserError, match=r"d\.jsonl:1: row 0 has another instruction than before"):
+        replay(third, fourth)
 
 
 @pytest.mark.parametrize("form", ["array", "gzip", "byte order mark", "blank lines"])
@@ -128,8 +190,13 @@ def test_every_form_of_a_file_is_read(tmp_path: Path, form: str):
     }[form]
     (tmp_path / "run").write_bytes(content)
     engine = replay(tmp_path / "run")
-    texts = [completion.text for completion in ask(engine, (0, "rewrite"), (1, "classify"), (0, "respond_sit"))]
-    assert texts == ["#New Instruction#: é, then a.###", "So the option is: D.", "Both done."]
+    asked = [
+        (0, "rewrite", "Name a river."),
+        (1, "classify", "Sing it."),
+        (0, "respond_sit", "Sing, then name a river.\n\nThen rest."),
+    ]
+    texts = [completion.text for completion in show(engine, *asked)]
+    assert texts == ["#New Instruction#: É, then name a river.###", "So the option is: D.", "Both done."]
 
 
 @pytest.mark.parametrize(
@@ -223,9 +290,20 @@ def test_real_runs_replay_whole(shared: Path):
     """All five files of a run, in which the rows stand in different orders."""
     stem = "data/generation/alpaca/alpaca-cleaned-c4ai-command-r-plus"
     endings = ("", "-generate_instruct", "-generate_instruct-refine", "-generate_instruct-refine-response-final")
-    engine = replay(*(shared / f"{stem}{ending}.jsonl" for ending in endings))
+    files = [shared / f"{stem}{ending}.jsonl" for ending in endings]
+    engine = replay(*files)
+    last = {row["idx"]: row for row in map(json.loads, files[-1].read_text().splitlines())}
+
+    def shown(number: int, step: str) -> str:
+        row = last[number]
+        text = row.get("extracted_refined_instruction") if step == "respond_sit" else None
+        return f"{text or row['instruction']}\n{row['input']}"
+
     answered = {
-        step: sum(completion.finish_reason == "stop" for completion in ask(engine, *((n, step) for n in range(100))))
+        step: sum(
+            completion.finish_reason == "stop"
+            for completion in show(engine, *((99 - n, step, shown(n, step)) for n in range(100)))
+        )
         for step in ("classify", "rewrite", "refine", "respond_sit", "respond_it")
     }
     assert answered == {"classify": 100, "rewrite": 100, "refine": 57, "respond_sit": 38, "respond_it": 0}

@@ -45,6 +45,11 @@ def test_the_system_prompt_of_a_row_goes_with_its_answer():
     assert messages[0] == {"role": "system", "content": "Be brief."}
 
 
+def test_the_system_prompt_of_a_row_does_not_replace_the_rules_of_a_step():
+    prompt = load_prompt(FOLDER, "classify")
+    assert prompt.fill(0, Instruction("a", extra={"system_prompt": "Be brief."})) == prompt.fill(0, Instruction("a"))
+
+
 def test_another_text_is_another_digest(tmp_path):
     shutil.copytree(FOLDER, tmp_path / "prompts")
     path = tmp_path / "prompts" / "classify.yaml"

@@ -1,0 +1,38 @@
+"""One process at a time in an output folder.
+
+The system gives the lock back when its process ends, however it ends, so none is ever left behind.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from open_instruct.core.errors import UserError, disk_error
+
+
+@contextmanager
+def only_run(folder: str | os.PathLike, work: str) -> Iterator[None]:
+    """Keep a second process out of the folder, whose output would be mixed with ours.
+
+    Args:
+        folder: made if missing.
+        work: what is done there, for the message to the second: "evaluation".
+
+    Raises:
+        UserError: another process is in this block, or the folder cannot be written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        lock = (Path(folder) / ".lock").open("w")
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another {work} is writing here. Wait for it, or name another --output_dir."
+            ) from None
+        yield
