@@ -7,6 +7,7 @@ writes DIR/report.html, DIR/report.md and DIR/results.json. Everything in them c
 """
 
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def main(settings: Settings) -> None:
         print()
     print(terminal(runs))
     for warning in facts.warnings:
-        print(f"note: {warning}")
+        print(textwrap.fill(f"note: {warning}", 80, break_on_hyphens=False))
     print(f"\nthe page with the plot and all predictions: {page}")
 
 
