@@ -67,9 +67,10 @@ def main(settings: Settings) -> None:
         raise UserError("--iterations and --attempts must be at least 1")
     if settings.max_rows == 0:
         raise UserError("--max_rows must be at least 1, or -1 for all")
+    generation = _Generation(settings)  # every row and prompt is checked before an engine is started
     engine = open_engine(settings.engine, settings.engine_options)
     try:
-        generation = _Generation(settings, engine)
+        generation.use(engine)
         generation.check_journal()  # before run.json: that of a finished run must not tell of one that was refused
         with RunInfo(settings.output_dir, settings, seed=settings.seed) as info:
             info.add(**generation.run())
@@ -80,15 +81,21 @@ def main(settings: Settings) -> None:
 class _Generation:
     """One run: its folder, its engine, and what every journal of it depends on."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
-        self.settings, self.engine = settings, engine
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.folder = Path(settings.output_dir)
-        self.engine_identity = identity(settings.engine, settings.engine_options)
         self.limit = None if settings.max_rows < 0 else settings.max_rows
-        self.count = sum(1 for _ in self._rows(settings.input_file))  # every row is checked before the first is asked
+        for name in ("classify", *REWRITES.values(), "refine", "respond"):
+            self._prompt(name)
+        self.count = sum(1 for _ in self._rows(settings.input_file))
         self.sampling = Sampling(
             settings.max_tokens, settings.temperature, settings.top_p, settings.top_k, seed=settings.seed
         )
+
+    def use(self, engine: Engine) -> None:
+        """Let `engine` answer."""
+        self.engine = engine
+        self.engine_identity = identity(self.settings.engine, self.settings.engine_options)
 
     def check_journal(self) -> None:
         """Refuse settings other than those that the folder's results were made with."""
