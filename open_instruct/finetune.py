@@ -9,22 +9,17 @@ given again; with other settings, rows or base it is refused.
 
 import json
 import os
-import shutil
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow as pa
 import torch
 import transformers
 from accelerate import PartialState
 from datasets import Dataset
-from datasets.table import InMemoryTable
 from transformers import (
     PreTrainedTokenizerBase,
     ProgressCallback,
@@ -35,15 +30,14 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from open_instruct.core import checkpoint
-from open_instruct.core.chat import encode, set_template, template_names
+from open_instruct.core.chat import set_template, template_names
 from open_instruct.core.command import help_field, run
 from open_instruct.core.errors import UserError, full_disk_told
 from open_instruct.core.only_run import only_run
-from open_instruct.core.records import Conversation, Instruction, read_rows, write_json
 from open_instruct.core.run_info import RunInfo, finished
-from open_instruct.packing import PackedRows
-
-WHOLE = "whole"  # this file in a checkpoint says that every other file of it was written, and what made them
+from open_instruct.training.packing import PackedRows
+from open_instruct.training.resume import MarkWholeCheckpoint, delete_torn_checkpoints, last_whole_checkpoint
+from open_instruct.training.rows import encoded_rows
 
 
 @dataclass
@@ -109,7 +103,7 @@ def main(settings: Settings, training: Training) -> None:
             delete_torn_checkpoints(training.output_dir)
         PartialState().wait_for_everyone()
         start = last_whole_checkpoint(training.output_dir, description)
-        dataset, counts = prepare(settings, training.max_length, tokenizer)
+        dataset, counts = encoded_rows(settings.train_file, training.max_length, tokenizer, settings.max_train_rows)
         if first:
             _print_counts(counts, training)
             if start:
@@ -160,7 +154,6 @@ _HARMLESS = (
     *("dataloader_persistent_workers", "dataloader_prefetch_factor", "dataset_num_proc", "torch_empty_cache_steps"),
     *("skip_memory_metrics", "debug", "include_num_input_tokens_seen", "_"),
 )
-_PATHS = ("model_name_or_path", "train_file")  # their contents count; the same ones may be elsewhere by now
 
 
 def _rows_digest(path: str) -> str:
@@ -200,7 +193,7 @@ def build_trainer(
         args=training,
         train_dataset=dataset,
         processing_class=tokenizer,
-        callbacks=[_MarkWholeCheckpoint(description), _LogLastStep()],
+        callbacks=[MarkWholeCheckpoint(description), _LogLastStep()],
     )
     if training.packing and "flash" not in model.config._attn_implementation:
         trainer.data_collator = PackedRows(tokenizer.pad_token_id)
@@ -244,63 +237,6 @@ def accumulation(settings: Settings, training: Training) -> int:
     return passes
 
 
-def prepare(settings: Settings, max_length: int, tokenizer: PreTrainedTokenizerBase) -> tuple[Dataset, dict[str, int]]:
-    """Encode the training rows.
-
-    Returns:
-        A dataset of `input_ids` and `labels` (-100 where nothing is learned), and the counts of rows and tokens: rows
-        without an answer, or with none left after the cut to `max_length`, are dropped.
-    """
-    limit = None if settings.max_train_rows < 0 else settings.max_train_rows
-    columns: dict[str, list[pa.Array]] = {"input_ids": [], "labels": []}
-    counts = dict.fromkeys(_COUNTS, 0)
-    rows = islice(_conversations(settings.train_file), limit)
-    while chunk := list(islice(rows, 1000)):
-        counts["rows_read"] += len(chunk)
-        answered = [row for row in chunk if row is not None]
-        counts["rows_without_answer"] += len(chunk) - len(answered)
-        kept_ids, kept_labels = [], []
-        for ids, labels in zip(*encode([row.messages for row in answered], tokenizer), strict=True):
-            labels = labels[:max_length]
-            trained = len(labels) - labels.count(-100)
-            if not trained:
-                counts["rows_cut_before_answer"] += 1
-                continue
-            counts["rows_truncated"] += len(ids) > max_length
-            counts["rows_kept"] += 1
-            counts["tokens"] += len(labels)
-            counts["trained_tokens"] += trained
-            kept_ids.append(ids[:max_length])
-            kept_labels.append(labels)
-        columns["input_ids"].append(pa.array(kept_ids, pa.list_(pa.int32())))
-        columns["labels"].append(pa.array(kept_labels, pa.list_(pa.int32())))
-    if not counts["rows_kept"]:
-        raise UserError(f"{settings.train_file}: no row has an assistant token within --max_length {max_length}")
-    table = pa.table({name: pa.chunked_array(arrays) for name, arrays in columns.items()})
-    return Dataset(InMemoryTable(table)), counts
-
-
-# Tokens are those of the kept rows.
-_COUNTS = "rows_read rows_kept rows_without_answer rows_cut_before_answer rows_truncated tokens trained_tokens".split()
-
-
-def _conversations(path: str) -> Iterator[Conversation | None]:
-    """Each row of the file as a conversation; None for an instruction without an answer."""
-    for number, (where, row) in enumerate(read_rows(path)):
-        if "messages" in row:
-            yield Conversation.from_json(row, where)
-        else:
-            record = Instruction.from_json(row, where)
-            if not record.output.strip():
-                yield None
-                continue
-            yield Conversation(
-                Path(path).name,
-                str(number),
-                [{"role": "user", "content": record.prompt}, {"role": "assistant", "content": record.output}],
-            )
-
-
 def _print_counts(counts: dict[str, int], training: Training) -> None:
     length = f"{training.max_length:,} tokens"
     passes = f"{training.num_train_epochs:g} epochs" if training.max_steps < 0 else f"{training.max_steps:,} steps"
@@ -315,23 +251,11 @@ def _print_counts(counts: dict[str, int], training: Training) -> None:
 
 
 class _Trainer(SFTTrainer):
-    """TRL's trainer without its count of tokens, which takes a batch for one row (see packing.py)."""
+    """TRL's trainer without its count of tokens, which takes a batch for one row (see training/packing.py)."""
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         self._metrics["train"].pop("num_tokens", None)
         super().log(logs, start_time)
-
-
-class _MarkWholeCheckpoint(TrainerCallback):
-    """Marks a checkpoint once every process has written its files, so that a kill in between is seen."""
-
-    def __init__(self, description: dict[str, Any]) -> None:
-        self._description = description
-
-    def on_save(self, args, state, control, **kwargs):
-        PartialState().wait_for_everyone()
-        if state.is_world_process_zero:
-            write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", WHOLE), self._description)
 
 
 class _LogLastStep(TrainerCallback):
@@ -348,50 +272,6 @@ class _Bar(ProgressCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and self.training_bar is not None and "loss" in logs:
             self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}")
-
-
-def delete_torn_checkpoints(output_dir: str) -> None:
-    """Delete the checkpoints newer than the last whole one; nobody may be writing in the folder."""
-    for folder in _checkpoints(output_dir):
-        if (folder / WHOLE).exists():
-            return
-        shutil.rmtree(folder)
-
-
-def last_whole_checkpoint(output_dir: str, description: dict[str, Any]) -> str | None:
-    """The newest checkpoint that was written to its end, to go on from.
-
-    Raises:
-        UserError: it was made with another description; to go on would mix two runs.
-    """
-    folder = next((folder for folder in _checkpoints(output_dir) if (folder / WHOLE).exists()), None)
-    if folder is None:
-        return None
-    try:
-        before = json.loads((folder / WHOLE).read_bytes())
-    except ValueError:  # the mark of an older version was an empty file
-        before = {}
-    names = [name for name in before | description if name not in _PATHS]
-    other = [name for name in names if before.get(name) != description.get(name)]
-    if other:
-        shown = [f"{name} ({_short(before.get(name))}, now {_short(description.get(name))})" for name in other[:4]]
-        more = f" and {len(other) - 4} more" if other[4:] else ""
-        raise UserError(
-            f"{folder}: was made with another {', '.join(shown)}{more}. Give another --output_dir, or delete "
-            f"{output_dir} to train anew."
-        )
-    return str(folder)
-
-
-def _checkpoints(output_dir: str) -> list[Path]:
-    """Newest first."""
-    folders = Path(output_dir).glob("checkpoint-*")
-    return sorted(folders, key=lambda folder: int(folder.name.split("-")[1]), reverse=True)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 20 else text[:12] + '..."'
 
 
 if __name__ == "__main__":

@@ -17,19 +17,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from open_instruct.core.command import run
 from open_instruct.core.errors import UserError
 from open_instruct.core.only_run import only_run
-from open_instruct.finetune import (
-    Settings,
-    Training,
-    accumulation,
-    build_trainer,
-    delete_torn_checkpoints,
-    describe,
-    last_whole_checkpoint,
-    load_tokenizer,
-    main,
-    prepare,
-)
+from open_instruct.finetune import Settings, Training, accumulation, build_trainer, describe, load_tokenizer, main
 from open_instruct.miniature.make_data import training_rows
+from open_instruct.training.resume import delete_torn_checkpoints, last_whole_checkpoint
+from open_instruct.training.rows import encoded_rows
 
 BASE = Path(__file__).parents[1] / "open_instruct" / "miniature" / "base"
 
@@ -79,7 +70,7 @@ def test_conversations_and_instruction_rows_are_both_read(tmp_path):
     one, two = tmp_path / "one.jsonl", tmp_path / "two.json"
     one.write_text(json.dumps({"dataset": "x", "id": "1", "messages": messages}))
     two.write_text(json.dumps([{"instruction": "Copy the list.", "input": "fig pear", "output": "fig pear"}]))
-    datasets = [prepare(settings(path), 64, tokenizer)[0][:] for path in (one, two)]
+    datasets = [encoded_rows(str(path), 64, tokenizer)[0][:] for path in (one, two)]
     assert datasets[0] == datasets[1]
 
 
@@ -89,24 +80,24 @@ def test_a_row_cut_before_its_answer_is_dropped_and_counted(tmp_path):
     short = {"instruction": "Copy the list.", "input": "fig", "output": "fig " * 100}
     path.write_text(json.dumps(long) + "\n" + json.dumps(short) + "\n")
     tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
-    dataset, counts = prepare(settings(path), 64, tokenizer)
+    dataset, counts = encoded_rows(str(path), 64, tokenizer)
     assert counts["rows_read"] == 2 and counts["rows_cut_before_answer"] == 1 and counts["rows_kept"] == 1
     assert counts["rows_truncated"] == 1 and counts["tokens"] == 64 == len(dataset[0]["input_ids"])
     path.write_text(json.dumps(long))
     with pytest.raises(UserError, match="no row has an assistant token within --max_length 64"):
-        prepare(settings(path), 64, tokenizer)
+        encoded_rows(str(path), 64, tokenizer)
 
 
-def test_the_loss_of_a_packed_batch_is_that_of_its_rows_alone(tmp_path, rows):
+@pytest.mark.parametrize(("length", "packed_rows"), [(512, 1), (80, 2)])
+def test_the_loss_of_a_packed_batch_is_that_of_its_rows_alone(tmp_path, rows, length, packed_rows):
     """Through the trainer as it is built for a run, so that nothing leaks between rows and no label is lost."""
 
     def loss_and_tokens(packing):
-        chosen = settings(rows, max_train_rows=7)
-        arguments = training(tmp_path, max_length=512, packing=packing, per_device_train_batch_size=7)
-        tokenizer, end_of_turn = load_tokenizer(chosen)
-        dataset, counts = prepare(chosen, 512, tokenizer)
+        arguments = training(tmp_path, max_length=length, packing=packing, per_device_train_batch_size=7)
+        tokenizer, end_of_turn = load_tokenizer(settings(rows))
+        dataset, counts = encoded_rows(str(rows), length, tokenizer, most=7)
         trainer = build_trainer(str(BASE), arguments, dataset, tokenizer, end_of_turn, {})
-        assert len(trainer.train_dataset) == (1 if packing else 7)
+        assert len(trainer.train_dataset) == (packed_rows if packing else 7)
         (batch,) = trainer.get_train_dataloader()
         # What the first token of a row predicts from is another row's, so it is never learned.
         assert counts["trained_tokens"] == int((batch["labels"] != -100).sum())
@@ -277,7 +268,7 @@ def test_a_row_without_answer_is_dropped_and_counted(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"instruction": "Copy it.", "output": "a"}\n{"instruction": "Copy it.", "output": " "}\n')
     tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
-    _, counts = prepare(settings(path), 64, tokenizer)
+    _, counts = encoded_rows(str(path), 64, tokenizer)
     assert (counts["rows_read"], counts["rows_kept"], counts["rows_without_answer"]) == (2, 1, 1)
 
 
@@ -286,4 +277,4 @@ def test_a_row_that_is_neither_kind_is_named(tmp_path):
     path.write_text('{"instruction": "Copy it.", "output": "a"}\n{"question": "Copy it."}\n')
     tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
     with pytest.raises(UserError, match="rows.jsonl:2: field 'instruction' is missing"):
-        prepare(settings(path), 64, tokenizer)
+        encoded_rows(str(path), 64, tokenizer)

@@ -1,0 +1,1 @@
+"""The parts of fine-tuning: rows to tokens, packed batches, checkpoints to go on from. See `open_instruct.finetune`."""
