@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=2 python benchmarks/packed_shapes.py
 
-Compares packed rows as rows of the batch (`open_instruct/training/packing.py`) with the one flat sequence that TRL makes
-of the same rows, in one run. Each figure is the median of 9 passes, the shapes taking turns, since machines are shared.
+Compares packed rows as rows of the batch (`open_instruct/training/packing.py`) with the one flat sequence that TRL
+makes of the same rows, in one run. Each figure is the median of 9 passes, the shapes taking turns.
 """
 
 import statistics
