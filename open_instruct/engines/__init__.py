@@ -1,4 +1,7 @@
-"""Who answers a prompt. `base.py` is the contract; every other file here is an engine, named after its file."""
+"""Who answers a prompt. `base.py` is the contract; every other file here is an engine, named after its file.
+
+`openai_batch.py` is `openai-batch` on the command line. Files that begin with `_` are parts of engines.
+"""
 
 import importlib
 import pkgutil
@@ -11,7 +14,8 @@ from open_instruct.engines.base import Engine
 
 def names() -> list[str]:
     """The engines there are: the files of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+    files = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(file.replace("_", "-") for file in files if file != "base" and not file.startswith("_"))
 
 
 def open_engine(name: str, options: list[str]) -> Engine:
@@ -23,7 +27,7 @@ def open_engine(name: str, options: list[str]) -> Engine:
     """
     if name not in names():
         raise UserError(f"no engine named {name!r}; there are: {', '.join(names())}")
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = _module(name)
     types = {field.name: field.type for field in fields(module.Settings)}
     values = {}
     for option in options:
@@ -47,7 +51,7 @@ def identity(name: str, options: list[str]) -> dict[str, str]:
     the files behind them hold: the checkpoint folder `path`, or what the module's function `content(options)` returns.
     It reads those files whole: call it once a run.
     """
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = _module(name)
     values = {key: value for key, _, value in (option.partition("=") for option in options)}
     found = {key: value for key, value in values.items() if key not in getattr(module, "SPEED_ONLY", ())}
     if hasattr(module, "content"):
@@ -57,6 +61,10 @@ def identity(name: str, options: list[str]) -> dict[str, str]:
 
         found["content"] = fingerprint(Path(values["path"]))
     return {"name": name, **found}
+
+
+def _module(name: str):
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
 def _read(text: str, kind: type, what: str):

@@ -40,7 +40,7 @@ class Request:
         key: the caller's (in stage 1: the row's number); it comes back with the answer.
         messages: the conversation so far; the last one is the user's.
         sampling: how the answer is drawn.
-        step: what the answer is for ("classify", "rewrite", "refine", "respond_it", "respond_sit"); for progress
+        step: what the answer is for ("classify", "rewrite", "refine", "respond_it", "respond_sit", ...); for progress
             lines and for `replay`, which has one stored answer a step. No other engine may look at it.
     """
 
@@ -72,7 +72,11 @@ class Completion:
 
 
 class Engine(Protocol):
-    """What answers prompts. `complete` is called any number of times; `close` once, at the end."""
+    """What answers prompts. `complete` is called any number of times; `close` once, at the end.
+
+    An engine that asks again by itself (a busy server, a dropped connection) counts these by kind in an attribute
+    `troubles: Counter[str]`, for the progress line: {"429": 12, "timeout": 3}.
+    """
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield one completion a request, in the order they finish.
