@@ -1,6 +1,7 @@
 """The report as one HTML page that needs no other file: tables, the plot by position, every prediction to browse.
 
-Called by `eval.report`. The page's text, style and script lie in `eval/html`; here is what goes into them.
+Called by `eval.report`. The page's text, style and script lie in `eval/html` (the style that all pages share, in
+`open_instruct/core/page`); here is what goes into them.
 """
 
 import json
@@ -13,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.chart import Line, by_position
 from eval.tables import Runs, bounds, percent, tables_of
+from open_instruct.core.page import style
 
 _HTML = Path(__file__).parent / "html"
 _COLOURS = 8  # classes run-0 to run-7 of style.css; more runs take them again
@@ -58,7 +60,7 @@ def render(runs: Runs, predictions: dict[str, dict[str, list[dict[str, Any]]]], 
         tables=tables_of(runs),
         charts=_charts(runs, colours),
         predictions=_embedded(_browsable(runs, predictions, colours)),
-        style=(_HTML / "style.css").read_text(encoding="utf-8"),
+        style=style(_HTML / "style.css"),
         script=(_HTML / "browse.js").read_text(encoding="utf-8"),
     )
 

@@ -34,7 +34,10 @@ def run(main: Callable[..., None], *settings_classes: type, arguments: list[str]
 
     description = (sys.modules[main.__module__].__doc__ or "").strip()
     parser = HfArgumentParser(settings_classes, description=description)
-    guarded(main, *parser.parse_args_into_dataclasses(arguments))
+    *settings, unknown = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
+    if unknown:
+        parser.error(f"unknown flags: {' '.join(unknown)}")
+    guarded(main, *settings)
 
 
 def guarded(main: Callable[..., None], *arguments: Any) -> None:

@@ -50,6 +50,12 @@ class Instruction:
         """What the model is shown: the instruction, and the input on a line of its own. Nothing else may join them."""
         return f"{self.instruction}\n{self.input}" if self.input else self.instruction
 
+    @property
+    def system(self) -> str:
+        """The row's system message, where it brings one in `system_prompt`, as FLAN CoT rows do; "" otherwise."""
+        system = self.extra.get("system_prompt")
+        return system if isinstance(system, str) and system.strip() else ""
+
     @classmethod
     def from_json(cls, row: dict, where: str) -> "Instruction":
         """Check a row; `where` is its FILE:LINE.

@@ -25,8 +25,6 @@ def open_engine(name: str, options: list[str]) -> Engine:
         UserError: no such engine or setting, or a value that is not of the setting's type; the line names those
             there are.
     """
-    if name not in names():
-        raise UserError(f"no engine named {name!r}; there are: {', '.join(names())}")
     module = _module(name)
     types = {field.name: field.type for field in fields(module.Settings)}
     values = {}
@@ -50,6 +48,9 @@ def identity(name: str, options: list[str]) -> dict[str, str]:
     Its name and options, without those that only decide its speed (the names in its module's `SPEED_ONLY`), and what
     the files behind them hold: the checkpoint folder `path`, or what the module's function `content(options)` returns.
     It reads those files whole: call it once a run.
+
+    Raises:
+        UserError: no such engine.
     """
     module = _module(name)
     values = {key: value for key, _, value in (option.partition("=") for option in options)}
@@ -64,6 +65,8 @@ def identity(name: str, options: list[str]) -> dict[str, str]:
 
 
 def _module(name: str):
+    if name not in names():
+        raise UserError(f"no engine named {name!r}; there are: {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 

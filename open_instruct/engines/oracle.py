@@ -67,11 +67,15 @@ class Engine:
 
     def _read(self, asked: str, rules: str, rng: random.Random) -> str:
         """Make out what a prompt wants, and do it."""
+        if "#Text#:" in asked:
+            return _extract(asked)
+        if "#Text to count in#:" in asked:
+            return _count(asked)
         instruction = _section(asked, "Original Instruction")
         if instruction is None:
             return _respond(asked)
         if "So the option is" in rules:
-            return self._classify(instruction, rng)
+            return self._classify(instruction, rng, may_keep="D. Keep" in rules)
         if "with Yes or No" in rules:
             return "Yes"
         for way in ("decompose", "prefix", "suffix"):
@@ -79,10 +83,10 @@ class Engine:
                 return _rewrite(instruction, way, rng)
         return "I do not understand what I should do with this instruction."
 
-    def _classify(self, instruction: str, rng: random.Random) -> str:
+    def _classify(self, instruction: str, rng: random.Random, may_keep: bool) -> str:
         chain = read_instruction(instruction)
         options = [way for way in ("decompose", "prefix", "suffix") if chain and _extended(chain, way)]
-        if not options or rng.random() >= self.settings.grow:
+        if not options or (may_keep and rng.random() >= self.settings.grow):
             return "Any change would spoil this instruction, so it is kept.\nSo the option is: D."
         # What can be decomposed is decomposed: its two halves are better evidence than a task from elsewhere.
         way = "decompose" if "decompose" in options else rng.choice(options)
@@ -119,8 +123,28 @@ def _rewrite(instruction: str, way: str, rng: random.Random) -> str:
 
 def _respond(asked: str) -> str:
     instruction, _, words = asked.partition("\n")
+    if read_instruction(instruction) is None:  # the list may stand above
+        words, _, instruction = asked.strip().rpartition("\n")
     answers = solve(instruction, words.split()) if words.strip() else None
     return "I do not know how to do that." if answers is None else "\n".join(answers)
+
+
+def _extract(asked: str) -> str:
+    """The instruction is what ends with a full stop; the words around it are its input."""
+    text = asked.partition("#Text#:")[2].rpartition("\n")[0].strip()
+    found = re.search(r"[A-Z][^.\n]*\.", text)
+    given_input = (text[: found.start()] + text[found.end() :]).strip() if found else ""
+    instruction = found[0] if found else text
+    return f"#Instruction#: {instruction}\n#Input#: {given_input or 'none'}###"
+
+
+def _count(asked: str) -> str:
+    """The tasks of an instruction of the world; of another, the sentences."""
+    text = asked.partition("#Text to count in#:")[2].strip()
+    instruction = text.partition("\n")[0]
+    chain = read_instruction(instruction) or [part for part in instruction.split(".") if part.strip()]
+    tasks = [f"{place}. {task}" for place, task in enumerate(chain, start=1)]
+    return "\n".join([*tasks, f"Number of tasks: {len(chain)}"])
 
 
 def _section(text: str, name: str) -> str | None:

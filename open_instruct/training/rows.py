@@ -69,8 +69,7 @@ def _conversations(path: str) -> Iterator[Conversation | None]:
             if not record.output.strip():
                 yield None
                 continue
-            yield Conversation(
-                Path(path).name,
-                str(number),
-                [{"role": "user", "content": record.prompt}, {"role": "assistant", "content": record.output}],
-            )
+            messages = [{"role": "system", "content": record.system}] if record.system else []
+            messages.append({"role": "user", "content": record.prompt})
+            messages.append({"role": "assistant", "content": record.output})
+            yield Conversation(Path(path).name, str(number), messages)

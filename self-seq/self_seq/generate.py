@@ -2,36 +2,44 @@
 
     python -m self_seq.generate --input_file alpaca.json --output_dir DIR --engine local --engine_options path=MODEL
 
-Each iteration asks the generator for every row: which option (`classify`), the instruction as a chain (`rewrite`),
-perhaps `refine`. Its result is the next iteration's input; a row that got option D is done. Then the generator
-answers. Two training files come out, with the same rows in the same order: `it.jsonl` (original instructions, the
-fair baseline) and `sit.jsonl`. Every answer is journaled as it comes: after a kill the same command goes on, and
-nothing finished is asked again.
+Rows are screened (near-duplicates, evaluation data), an input that stands within the instruction is separated
+(`extract`), and each iteration asks the generator for every row: which option (`classify`), the instruction as a chain
+(`rewrite`), perhaps `refine`. Its result is the next iteration's input; a row that got option D is done. Then the
+generator answers. Two training files come out, with the same rows in the same order: `it.jsonl` (original
+instructions, the fair baseline) and `sit.jsonl`. Every answer is journaled as it comes: after a kill the same command
+goes on, and nothing finished is asked again. `--dry_run True` says what all of it would cost, and asks nothing.
 
-The rows between the iterations are those of the input with every field they came with, and one of ours, `_sit`:
-{"id", "original_instruction", "options": one an iteration, "failures"}. It is built from the row itself in iteration 1,
-so an input may have fields of these names, as a multiple-choice set or an `sit.jsonl` has; a `_sit` of its own is
-dropped. The training rows hold instruction, input, output, id (the input's `id`, or `idx`, or the row's number),
-options and original_instruction; the input's other fields are left out.
+What a row carries between the steps: `state.py`. What is written at the end: `outputs.py`.
 """
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from open_instruct.core.command import help_field, run
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
-from open_instruct.core.records import Instruction, read_rows, write_rows
+from open_instruct.core.only_run import only_run
+from open_instruct.core.records import Instruction, read_rows, write_json, write_rows
 from open_instruct.core.run_info import RunInfo
 from open_instruct.engines import identity, names, open_engine
 from open_instruct.engines.base import Engine, Sampling
-from self_seq.prompts import FOLDER, STATE, load_prompt
-from self_seq.steps import NumberedRows, Step, ask, classify, refine, respond, rewrite
+from self_seq import hub, outputs, plan
+from self_seq.progress import Prices
+from self_seq.prompts import FOLDER, load_prompt
+from self_seq.published import OPTIONS, options_line
+from self_seq.report import write_report
+from self_seq.contamination import Contamination
+from self_seq.screening import screen
+from self_seq.state import changed, final, is_kept, original, state, with_new_state
+from self_seq.steps import NumberedRows, Spent, Step, ask, classify, count_tasks, extract, refine, respond, rewrite
 
 OWN_ROW_BYTES = 1 << 40  # no limit: a row that was short enough to be read grows with each iteration
 REWRITES = {"A": "rewrite_decompose", "B": "rewrite_prefix", "C": "rewrite_suffix"}  # D keeps the instruction
@@ -44,6 +52,12 @@ class Settings:
     engine: str = help_field(f"who answers: {', '.join(names())}", "oracle")
     engine_options: list[str] = help_field("settings of the engine, each NAME=VALUE", [])
     iterations: int = help_field("times the instructions are rewritten", 2)
+    num_tasks: int = help_field(
+        "so many tasks in every instruction: each is counted first and grows by one an iteration until it holds them; "
+        "0: as the generator sees fit (option D), in --iterations",
+        0,
+    )
+    extract: bool = help_field("separate an input that stands within the instruction (FLAN) before rewriting", False)
     refine: bool = help_field("let the generator check and repair each rewritten instruction", False)
     it_answers: str = help_field(
         "answers of it.jsonl: 'generator' (as in the paper), 'source' (the file's own), 'none' (no it.jsonl)",
@@ -52,30 +66,67 @@ class Settings:
     prompts: str = help_field("folder of prompt files", str(FOLDER))
     attempts: int = help_field("times a row is asked before a step gives up on it", 3)
     max_rows: int = help_field("only the first so many rows; -1 for all", -1)
+    sample_rows: int = help_field("only so many rows, drawn by the seed; 0 for all", 0)
     temperature: float = help_field("of the generator's draws; 0 is greedy", 1.0)  # sampling as in the paper's release
     top_p: float = help_field("share of probability kept", 0.9)
     top_k: int = help_field("tokens kept; 0 for all", 50)
     max_tokens: int = help_field("longest answer in tokens", 2048)
     seed: int = help_field("of the draws", 42)
+    near_duplicates: float = help_field(
+        "drop rows whose words are this alike to an earlier row's (Jaccard similarity, such as 0.8); 0 keeps all", 0.0
+    )
+    decontaminate: list[str] = help_field(
+        "evaluation files or folders: rows and answers that share 13 words in a row with them are dropped", []
+    )
+    judge_rows: int = help_field("so many rewritten rows, drawn by the seed, have their tasks counted at the end", 0)
+    judge_engine: str = help_field("who counts them; empty: the generator", "")
+    judge_engine_options: list[str] = help_field("settings of that engine, each NAME=VALUE", [])
+    published: str = help_field(f"print our options beside the published ones of: {', '.join(OPTIONS)}", "alpaca")
+    price_in: float = help_field("price of a million prompt tokens, for costs", 0.0)
+    price_out: float = help_field("price of a million answer tokens, for costs", 0.0)
+    dry_run: bool = help_field("print rows, requests, tokens, cost and time, and ask nothing", False)
+    tokenizer: str = help_field("checkpoint folder that counts tokens in a dry run; empty: 4 characters a token", "")
+    measured_run: str = help_field("output folder of a small finished run, whose shares and rate a dry run takes", "")
+    tokens_per_second: float = help_field("answer tokens a second that the engine writes, for a dry run's time", 0.0)
+    source_name: str = help_field("name of the input set, for the dataset card", "")
+    source_license: str = help_field("its licence, as the Hugging Face hub names licences", "")
+    source_url: str = help_field("where it comes from", "")
+    push_to_hub: str = help_field("upload the result as this dataset, OWNER/NAME (HF_TOKEN says who you are)", "")
+    hub_public: bool = help_field("let everybody see it", False)
 
 
 def main(settings: Settings) -> None:
-    """Run every step, then write the training files and print the counts."""
+    """Run every step, then write the training files and the report and print the counts."""
+    _check(settings)
+    if settings.dry_run:
+        print(plan.table(_Generation(settings).plan()))
+        return
+    with only_run(settings.output_dir, "generation"):
+        generation = _Generation(settings)  # every row and prompt is checked before an engine is started
+        generation.check_journals()  # before run.json: that of a finished run must not tell of one that was refused
+        with RunInfo(settings.output_dir, settings, seed=settings.seed) as info:
+            info.add(**generation.run())
+    if settings.push_to_hub:
+        print(f"uploaded: {hub.push(Path(settings.output_dir), settings.push_to_hub, not settings.hub_public)}")
+
+
+def _check(settings: Settings) -> None:
     if settings.it_answers not in ("generator", "source", "none"):
         raise UserError(f"--it_answers {settings.it_answers}: expected generator, source or none")
     if settings.iterations < 1 or settings.attempts < 1:
         raise UserError("--iterations and --attempts must be at least 1")
     if settings.max_rows == 0:
         raise UserError("--max_rows must be at least 1, or -1 for all")
-    generation = _Generation(settings)  # every row and prompt is checked before an engine is started
-    engine = open_engine(settings.engine, settings.engine_options)
-    try:
-        generation.use(engine)
-        generation.check_journal()  # before run.json: that of a finished run must not tell of one that was refused
-        with RunInfo(settings.output_dir, settings, seed=settings.seed) as info:
-            info.add(**generation.run())
-    finally:
-        engine.close()
+    if settings.sample_rows < 0 or settings.judge_rows < 0:
+        raise UserError("--sample_rows and --judge_rows must be 0 or more")
+    if settings.num_tasks < 0 or settings.num_tasks == 1:
+        raise UserError("--num_tasks must be at least 2, or 0 to leave it to the generator")
+    if not 0 <= settings.near_duplicates <= 1:
+        raise UserError(f"--near_duplicates {settings.near_duplicates}: expected a similarity between 0 and 1")
+    if settings.published not in OPTIONS:
+        raise UserError(f"--published {settings.published}: expected one of {', '.join(OPTIONS)}")
+    if settings.push_to_hub:
+        hub.check(settings.push_to_hub)
 
 
 class _Generation:
@@ -84,47 +135,127 @@ class _Generation:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = Path(settings.output_dir)
-        self.limit = None if settings.max_rows < 0 else settings.max_rows
-        for name in ("classify", *REWRITES.values(), "refine", "respond"):
-            self._prompt(name)
-        self.count = sum(1 for _ in self._rows(settings.input_file))
+        self.iterations = settings.num_tasks - 1 if settings.num_tasks else settings.iterations
+        self.classify_prompt = "classify_grow" if settings.num_tasks else "classify"
+        self.prompts = {
+            name: load_prompt(Path(settings.prompts), name)
+            for name in (
+                *("extract", "count_tasks", self.classify_prompt),
+                *(*REWRITES.values(), "refine", "respond"),
+            )
+        }
         self.sampling = Sampling(
             settings.max_tokens, settings.temperature, settings.top_p, settings.top_k, seed=settings.seed
         )
+        self.prices = Prices(settings.price_in, settings.price_out)
+        self.input_digest = _digest(settings.input_file)
+        self.sample: set[int] | None = None
+        self.count = sum(1 for _ in self._input_rows())
+        if settings.sample_rows and settings.sample_rows < self.count:
+            self.sample = set(Random(settings.seed).sample(range(self.count), settings.sample_rows))
+            self.count = settings.sample_rows
+        self.engine_identity = identity(settings.engine, settings.engine_options)
+        self.contamination = Contamination(settings.decontaminate) if settings.decontaminate else None
+        self.dropped: dict[int, dict[str, Any]] = {}  # by the screening
+        self.splits: Journal | None = None
+        self.tasks: Journal | None = None
+        self.options: list[dict[str, int]] = []  # rows by option, an iteration
+        self.spent: dict[str, Spent] = {}  # by step, in this process
 
-    def use(self, engine: Engine) -> None:
-        """Let `engine` answer."""
-        self.engine = engine
-        self.engine_identity = identity(self.settings.engine, self.settings.engine_options)
+    def plan(self) -> "plan.Plan":
+        return plan.make(self.settings, self.prompts, lambda: self._rows(self.settings.input_file), self.iterations)
 
-    def check_journal(self) -> None:
-        """Refuse settings other than those that the folder's results were made with."""
-        self._journal(self._iteration(1), "classify", self.settings.input_file, ["classify"]).close()
+    def check_journals(self) -> None:
+        """Refuse settings other than those that the folder's results were made with.
 
-    def run(self) -> dict[str, int]:
+        Raises:
+            UserError: a journal of the folder is about something else.
+        """
+        source, first = self.settings.input_file, self._iteration(1)
+        steps = [(self.folder, "extract", source), (self.folder, "count_tasks", source)]
+        for iteration in range(1, self.iterations + 1):
+            folder = self._iteration(iteration)
+            steps += [(folder, step, source) for step in ("classify", "rewrite", "refine")]
+            source = str(folder / "instructions.jsonl")
+        steps += [(self.folder, step, source) for step in ("respond_it", "respond_sit", "judge")]
+        for folder, step, source in steps:
+            if Path(source).exists() and (_path(folder, step).exists() or (folder, step) == (first, "classify")):
+                self._journal(folder, step, source).close()
+
+    def run(self) -> dict[str, Any]:
+        """Every step.
+
+        Returns:
+            The counts of the rows.
+        """
+        settings = self.settings
+        self.dropped = self._screened()
+        source = settings.input_file
+        with ExitStack() as opened:
+            self.engine = open_engine(settings.engine, settings.engine_options)
+            opened.callback(self.engine.close)
+            if settings.extract:
+                self.splits = self._extract(opened)
+            if settings.num_tasks:
+                self.tasks = self._count_tasks(opened)
+            for iteration in range(1, self.iterations + 1):
+                source = self._iterate(iteration, source)
+            return self._finish(source)
+
+    def _screened(self) -> dict[int, dict[str, Any]]:
+        """Rows that are dropped before anything is asked: number -> {"reason", "detail"}."""
+        settings = self.settings
+        if not settings.near_duplicates and self.contamination is None:
+            return {}
+        about = {"input": self.input_digest, **self._row_settings()}
+        path = self.folder / "screening.json"
+        try:
+            found = json.loads(path.read_bytes())
+            if found["about"] == about:
+                return {int(number): dropped for number, dropped in found["dropped"].items()}
+        except (OSError, ValueError, KeyError):
+            pass  # none yet, or of other rows
+        rows = ((number, row.prompt) for number, row in self._input_rows())
+        dropped = screen(rows, settings.near_duplicates or None, self.contamination, self.count)
+        write_json(path, {"about": about, "dropped": dropped})
+        return dropped
+
+    def _extract(self, opened: ExitStack) -> Journal:
         source = self.settings.input_file
-        for iteration in range(1, self.settings.iterations + 1):
-            source = self._iterate(iteration, source)
-        return self._finish(source)
+        journal = opened.enter_context(self._journal(self.folder, "extract", source))
+
+        def rows() -> NumberedRows:
+            return (pair for pair in self._open_rows(source) if not pair[1].input)
+
+        self._ask(extract(self.prompts["extract"]), rows, journal, "extract the input")
+        return journal
+
+    def _count_tasks(self, opened: ExitStack) -> Journal:
+        source = self.settings.input_file
+        journal = opened.enter_context(self._journal(self.folder, "count_tasks", source))
+        step = count_tasks("count_tasks", self.prompts["count_tasks"])
+        self._ask(step, lambda: self._open_rows(source), journal, "count the tasks")
+        return journal
 
     def _iterate(self, iteration: int, source: str) -> str:
         """One iteration over the rows of `source`; returns the file with its result."""
         folder = self._iteration(iteration)
-        step = classify(self._prompt("classify"))
-        with self._journal(folder, step.name, source, ["classify"]) as options:
-            open_rows = lambda: (pair for pair in self._rows(source) if not _frozen(pair[1]))  # noqa: E731
-            self._ask(step, open_rows, options, f"iteration {iteration}: classify")
-            self._print_options(iteration, source, options)
+        options_asked = "ABC" if self.settings.num_tasks else "ABCD"
+        step = classify(self.prompts[self.classify_prompt], options_asked)
+        with self._journal(folder, "classify", source) as options:
+            self._ask(step, lambda: self._open_rows(source), options, f"iteration {iteration}: classify")
+            self._count_options(iteration, options)
 
             def chosen() -> NumberedRows:
-                for number, row in open_rows():
-                    option = options.get(number).get("option", "D")
-                    if option != "D":
-                        yield number, _with(row, options=[*row.extra[STATE]["options"], option])
+                # By option, so that requests next to each other share their prompt's long part.
+                for asked in REWRITES:
+                    for number, row in self._open_rows(source):
+                        option = options.get(number).get("option", "D")
+                        if option == asked:
+                            yield number, changed(row, options=[*state(row)["options"], option])
 
-            rewrites = {option: self._prompt(name) for option, name in REWRITES.items()}
-            step = rewrite(rewrites)
-            with self._journal(folder, step.name, source, list(REWRITES.values())) as rewritten:
+            step = rewrite({option: self.prompts[name] for option, name in REWRITES.items()})
+            with self._journal(folder, "rewrite", source) as rewritten:
                 self._ask(step, chosen, rewritten, f"iteration {iteration}: rewrite")
                 refined = self._refine(folder, source, iteration, chosen, rewritten) if self.settings.refine else None
                 result = folder / "instructions.jsonl"
@@ -136,16 +267,15 @@ class _Generation:
         return str(result)
 
     def _refine(self, folder: Path, source: str, iteration: int, chosen, rewritten: Journal) -> Journal:
-        step = refine(self._prompt("refine"))
-        journal = self._journal(folder, step.name, source, ["refine"])
+        journal = self._journal(folder, "refine", source)
 
         def rows() -> NumberedRows:
             for number, row in chosen():
                 result = rewritten.get(number)
                 if "instruction" in result:
-                    yield number, Instruction(result["instruction"], row.input, row.output, row.extra)
+                    yield number, changed(row, instruction=result["instruction"])
 
-        self._ask(step, rows, journal, f"iteration {iteration}: refine")
+        self._ask(refine(self.prompts["refine"]), rows, journal, f"iteration {iteration}: refine")
         return journal
 
     def _merged(
@@ -153,7 +283,7 @@ class _Generation:
     ) -> Iterator[Instruction]:
         """Every row after this iteration: one that could not be classified or rewritten keeps its instruction."""
         for number, row in self._rows(source):
-            if _frozen(row):
+            if not self._is_open(row):
                 yield row
                 continue
             results = {"classify": options.get(number)}
@@ -164,170 +294,207 @@ class _Generation:
             instruction = row.instruction
             for result in results.values():  # a check that cannot be read leaves the rewritten instruction as it is
                 instruction = result.get("instruction", instruction)
-            changed = "instruction" in results.get("rewrite", {})
-            failures = [
-                {"iteration": iteration, "step": step, "reason": result["failed"], "answer": result["answer"]}
-                for step, result in results.items()
-                if "failed" in result
-            ]
-            state = row.extra[STATE]
-            yield _with(
-                Instruction(instruction, row.input, row.output, row.extra),
-                options=[*state["options"], results["classify"]["option"] if changed else "D"],
-                failures=[*state["failures"], *failures],
+            was_rewritten = "instruction" in results.get("rewrite", {})
+            yield changed(
+                row,
+                instruction=instruction,
+                options=[*state(row)["options"], results["classify"]["option"] if was_rewritten else "D"],
+                failures=state(row)["failures"] + outputs.failures(results, iteration),
+                tasks=state(row)["tasks"] + was_rewritten if self.settings.num_tasks else 0,
             )
 
-    def _finish(self, source: str) -> dict[str, int]:
-        """Let the generator answer, write the training files and the rejected rows, and print the counts."""
-        mode = self.settings.it_answers
-        prompt = self._prompt("respond")
+    def _finish(self, source: str) -> dict[str, Any]:
+        """Let the generator answer, write the training files, the rejected rows and the report; print the counts."""
+        mode, prompt = self.settings.it_answers, self.prompts["respond"]
 
         def originals() -> NumberedRows:
-            for number, row in self._rows(source):
-                yield number, Instruction(_original(row), row.input, row.output, row.extra)
+            return ((number, original(row)) for number, row in self._not_dropped(source))
 
         def sequential() -> NumberedRows:
             # Where nothing was rewritten, both files hold the same answer: it is asked once.
-            for number, row in self._rows(source):
-                if mode != "generator" or row.instruction != _original(row):
-                    yield number, row
+            for number, row in self._not_dropped(source):
+                if mode != "generator" or final(row).prompt != original(row).prompt:
+                    yield number, final(row)
 
         with (
-            self._journal(self.folder, "respond_it", source, ["respond"]) as plain,
-            self._journal(self.folder, "respond_sit", source, ["respond"]) as chained,
+            self._journal(self.folder, "respond_it", source) as plain,
+            self._journal(self.folder, "respond_sit", source) as chained,
         ):
             if mode == "generator":
                 self._ask(respond("respond_it", prompt), originals, plain, "respond to originals")
             self._ask(respond("respond_sit", prompt), sequential, chained, "respond to sequences")
+            judged = self._judge(source) if self.settings.judge_rows else None
+            answered = outputs.answered(self._rows(source), plain, chained, mode, self.contamination)
+            counts = outputs.write_rows_and_reasons(self.folder, answered, mode != "none")
+        statistics = self._statistics(counts, judged)
+        write_json(self.folder / outputs.STATISTICS, statistics)
+        outputs.print_counts(self.folder, counts, mode != "none")
+        write_report(self.folder)
+        return counts.rows()
 
-            def pairs() -> Iterator[tuple[int, Instruction, dict, dict]]:
-                for number, row in self._rows(source):
-                    it = plain.get(number) if mode == "generator" else _own_answer(row, mode)
-                    yield number, row, it, chained.get(number) if number in chained else it
+    def _judge(self, source: str) -> dict[str, Any]:
+        """How many tasks a sample of the rewritten rows holds, before and after; see `outputs.judged`."""
+        settings = self.settings
+        rewritten = [number for number, row in self._not_dropped(source) if final(row).prompt != original(row).prompt]
+        sample = set(Random(settings.seed).sample(rewritten, min(settings.judge_rows, len(rewritten))))
 
-            counts = {"rows_in": self.count, "rows_written": 0, "rows_dropped": 0, "rows_written_with_a_failed_step": 0}
-            counts["rows_written"] = write_rows(self.folder / "sit.jsonl", _training_rows(pairs(), sequential=True))
-            if mode != "none":
-                write_rows(self.folder / "it.jsonl", _training_rows(pairs(), sequential=False))
-            reasons: Counter[str] = Counter()
-            write_rows(self.folder / "rejected.jsonl", _rejected(pairs(), counts, reasons))
-        print(
-            f"rows: {counts['rows_in']:,} in = {counts['rows_written']:,} written + {counts['rows_dropped']:,} "
-            "dropped; "
-            f"{counts['rows_written_with_a_failed_step']:,} of the written ones had a failed step (see rejected.jsonl)"
+        def rows() -> NumberedRows:
+            for number, row in self._not_dropped(source):
+                if number in sample:  # two questions a row
+                    yield 2 * number, original(row)
+                    yield 2 * number + 1, final(row)
+
+        with self._journal(self.folder, "judge", source) as journal, ExitStack() as opened:
+            judge = self.engine
+            if settings.judge_engine:
+                judge = open_engine(settings.judge_engine, settings.judge_engine_options)
+                opened.callback(judge.close)
+            self._ask(count_tasks("judge", self.prompts["count_tasks"]), rows, journal, "judge", judge)
+            return {"engine": settings.judge_engine or settings.engine} | outputs.judged(journal, sample)
+
+    def _statistics(self, counts: outputs.Counts, judged: dict[str, Any] | None) -> dict[str, Any]:
+        """What the report and the dataset card tell, and what a dry run takes from a small run."""
+        settings = self.settings
+        tokens = outputs.tokens_by_step(self.folder, self.iterations)
+        spent = outputs.earlier_spent(self.folder)  # a process that only finishes a run must not hide what it took
+        spent |= {step: asdict(new) for step, new in self.spent.items() if new.answers or step not in spent}
+        total_in, total_out = (sum(step[name] for step in tokens.values()) for name in ("in", "out"))
+        return {
+            **counts.rows(),
+            "rejected": dict(counts.rejected.most_common()),
+            "rows_screened": dict(Counter(dropped["reason"] for dropped in self.dropped.values())),
+            "iterations": self.options,
+            "tokens": tokens,
+            "spent": spent,
+            "seconds": round(sum(step["seconds"] for step in spent.values()), 3),
+            "cost": round(self.prices.cost(total_in, total_out), 4) if self.prices else None,
+            "judge": judged,
+            "source": {
+                "name": settings.source_name,
+                "file": Path(settings.input_file).name,
+                "license": settings.source_license,
+                "url": settings.source_url,
+            },
+            "settings": asdict(settings),
+            "generator": {key: value for key, value in self.engine_identity.items() if key != "content"},
+            "published": None if settings.num_tasks else OPTIONS[settings.published],
+        }
+
+    def _is_open(self, row: Instruction) -> bool:
+        """Whether the row's instruction is still to be rewritten."""
+        if state(row)["dropped"]:
+            return False
+        if self.settings.num_tasks:
+            return state(row)["tasks"] < self.settings.num_tasks
+        return not is_kept(row)
+
+    def _open_rows(self, source: str) -> NumberedRows:
+        return (pair for pair in self._rows(source) if self._is_open(pair[1]))
+
+    def _not_dropped(self, source: str) -> NumberedRows:
+        return (pair for pair in self._rows(source) if not state(pair[1])["dropped"])
+
+    def _rows(self, path: str) -> NumberedRows:
+        """The rows of the input or of an iteration's result, with their numbers, each with its state."""
+        if path == self.settings.input_file:
+            for number, row in self._input_rows():
+                yield number, self._with_first_steps(with_new_state(row, number))
+        else:
+            for where, content in read_rows(path, OWN_ROW_BYTES):
+                row = Instruction.from_json(content, where)
+                yield state(row)["row"], row
+
+    def _input_rows(self) -> NumberedRows:
+        limit = None if self.settings.max_rows < 0 else self.settings.max_rows
+        for number, (where, content) in enumerate(islice(read_rows(self.settings.input_file), limit)):
+            row = Instruction.from_json(content, where)
+            if self.sample is None or number in self.sample:
+                yield number, row
+
+    def _with_first_steps(self, row: Instruction) -> Instruction:
+        """The row as the screening and the steps before the first iteration leave it."""
+        number = state(row)["row"]
+        if number in self.dropped:
+            return changed(row, dropped=self.dropped[number])
+        results = {}
+        if self.splits is not None and number in self.splits:
+            results["extract"] = self.splits.get(number)
+            if parts := results["extract"].get("split"):
+                row = changed(row, instruction=parts["instruction"], input=parts["input"], split=parts)
+        if self.tasks is not None and number in self.tasks:
+            results["count_tasks"] = self.tasks.get(number)
+            # A count that cannot be read: one task, which most instructions ask for.
+            row = changed(row, tasks=results["count_tasks"].get("tasks", 1))
+        if failed := outputs.failures(results):
+            row = changed(row, failures=failed)
+        return row
+
+    def _ask(
+        self,
+        step: Step,
+        rows: Callable[[], NumberedRows],
+        journal: Journal,
+        label: str,
+        engine: Engine | None = None,
+    ) -> None:
+        count = sum(1 for _ in rows())
+        spent = ask(
+            step, rows, count, journal, engine or self.engine, self.sampling, self.settings.attempts, label, self.prices
         )
-        for reason, number in reasons.most_common():
-            print(f"  {number:,} x {reason}")
-        if not counts["rows_written"]:
-            reason, number = reasons.most_common(1)[0]
-            raise UserError(
-                f"{self.folder / 'rejected.jsonl'}: none of the {self.count:,} rows got an answer; the most frequent "
-                f"reason, {number:,} times: {reason}. Mend that and name another output folder."
-            )
-        print(f"training files: {self.folder}/{'it.jsonl and ' if mode != 'none' else ''}sit.jsonl")
-        return counts
+        self.spent[step.name] = self.spent.get(step.name, Spent()) + spent
+
+    def _row_settings(self) -> dict[str, Any]:
+        """What decides which rows of the input are asked about."""
+        settings = self.settings
+        return {
+            "max_rows": settings.max_rows,
+            "sample_rows": settings.sample_rows,
+            "near_duplicates": settings.near_duplicates,
+            "decontaminate": settings.decontaminate,
+        }
+
+    def _count_options(self, iteration: int, options: Journal) -> None:
+        """Print which options were chosen, beside the published ones; a row that is not asked any more counts as D."""
+        counts = dict.fromkeys(("A", "B", "C", "D", "unreadable"), 0)
+        for number in options.rows():
+            counts[options.get(number).get("option", "unreadable")] += 1
+        counts["D"] += self.count - len(self.dropped) - len(options)
+        self.options.append(counts)
+        print(options_line(iteration, counts, "" if self.settings.num_tasks else self.settings.published))
 
     def _iteration(self, number: int) -> Path:
         return self.folder / f"iteration_{number}"
 
-    def _rows(self, path: str) -> Iterator[tuple[int, Instruction]]:
-        """The rows of the input or of an iteration's result, with their numbers, each with its state."""
-        ours = path != self.settings.input_file
-        rows = read_rows(path, OWN_ROW_BYTES if ours else None)
-        for number, (where, content) in enumerate(islice(rows, self.limit)):
-            row = Instruction.from_json(content, where)
-            if not ours:
-                name = row.extra.get("id", row.extra.get("idx", number))
-                row.extra[STATE] = {
-                    "id": name,
-                    "original_instruction": row.instruction,
-                    "options": [],
-                    "failures": [],
-                }
-            yield number, row
-
-    def _ask(self, step: Step, rows, journal: Journal, label: str) -> None:
-        count = sum(1 for _ in rows())
-        ask(step, rows, count, journal, self.engine, self.sampling, self.settings.attempts, label)
-
-    def _prompt(self, name: str):
-        return load_prompt(Path(self.settings.prompts), name)
-
-    def _journal(self, folder: Path, step: str, source: str, prompts: list[str]) -> Journal:
+    def _journal(self, folder: Path, step: str, source: str) -> Journal:
+        """The journal of a step over the rows of `source`."""
+        prompts = {
+            "classify": [self.classify_prompt],
+            "rewrite": list(REWRITES.values()),
+            "respond_it": ["respond"],
+            "respond_sit": ["respond"],
+            "judge": ["count_tasks"],
+        }.get(step, [step])
+        settings = self.settings
         about: dict[str, Any] = {
             "step": step,
-            "input": _digest(source),
-            "max_rows": self.settings.max_rows,
-            "prompts": [self._prompt(name).digest for name in prompts],
-            "refine": self.settings.refine,
+            "input": self.input_digest if source == settings.input_file else _digest(source),
+            **self._row_settings(),
+            "prompts": [self.prompts[name].digest for name in prompts],
+            "extract": settings.extract,
+            "num_tasks": settings.num_tasks,
+            "refine": settings.refine,
             "engine": self.engine_identity,
             "sampling": asdict(self.sampling),
         }
-        return Journal(folder / f"{step}.journal.jsonl", about)
-
-    def _print_options(self, iteration: int, source: str, options: Journal) -> None:
-        counts: Counter[str] = Counter()
-        for number, row in self._rows(source):
-            counts["D" if _frozen(row) else options.get(number).get("option", "unreadable")] += 1
-        shares = "  ".join(f"{option} {100 * counts[option] / self.count:.2f} %" for option in sorted(counts))
-        print(f"iteration {iteration}: {shares}  (A decompose, B prefix, C suffix, D keep)")
+        if step == "judge":
+            about["judge_rows"] = settings.judge_rows
+            if settings.judge_engine:
+                about["engine"] = identity(settings.judge_engine, settings.judge_engine_options)
+        return Journal(_path(folder, step), about)
 
 
-def _frozen(row: Instruction) -> bool:
-    return row.extra[STATE]["options"][-1:] == ["D"]
-
-
-def _original(row: Instruction) -> str:
-    return row.extra[STATE]["original_instruction"]
-
-
-def _with(row: Instruction, **state: Any) -> Instruction:
-    return Instruction(row.instruction, row.input, row.output, {**row.extra, STATE: {**row.extra[STATE], **state}})
-
-
-def _own_answer(row: Instruction, mode: str) -> dict:
-    if mode == "none":
-        return {"response": ""}
-    return {"response": row.output} if row.output else {"failed": "the source has no answer", "answer": ""}
-
-
-def _training_rows(pairs, sequential: bool) -> Iterator[dict]:
-    """The rows that have both answers."""
-    for _, row, it, sit in pairs:
-        if "failed" in it or "failed" in sit:
-            continue
-        instruction = row.instruction if sequential else _original(row)
-        more = {"original_instruction": _original(row)} if sequential else {}
-        yield {
-            "id": row.extra[STATE]["id"],
-            "instruction": instruction,
-            "input": row.input,
-            "output": (sit if sequential else it)["response"],
-            "options": row.extra[STATE]["options"],
-            **more,
-        }
-
-
-def _rejected(pairs, counts: dict[str, int], reasons: Counter[str]) -> Iterator[dict]:
-    """Every failure of every row, with its reason; counts them on the way."""
-    for number, row, it, sit in pairs:
-        failures = list(row.extra[STATE]["failures"])
-        answers = [("respond_it", it)] + ([("respond_sit", sit)] if sit is not it else [])
-        lost = [(step, result) for step, result in answers if "failed" in result]
-        failures += [{"step": step, "reason": result["failed"], "answer": result["answer"]} for step, result in lost]
-        if not failures:
-            continue
-        counts["rows_dropped" if lost else "rows_written_with_a_failed_step"] += 1
-        for failure in failures:
-            reason = failure["reason"].partition("\n")[0]  # what follows is about this row alone
-            reasons[f"{failure['step']}: {reason}"] += 1
-        yield {
-            "id": row.extra[STATE]["id"],
-            "row": number,
-            "instruction": _original(row),
-            "dropped": bool(lost),
-            "failures": failures,
-        }
+def _path(folder: Path, step: str) -> Path:
+    return folder / f"{step}.journal.jsonl"
 
 
 def _digest(path: str) -> str:

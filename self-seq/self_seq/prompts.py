@@ -16,9 +16,9 @@ import yaml
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import Instruction
 from open_instruct.engines.base import Message
+from self_seq.state import STATE
 
 FOLDER = Path(__file__).resolve().parents[1] / "prompts"
-STATE = "_sit"  # the one extra field of a row that is ours, see `generate.py`; an input may use every other name
 ROWS_AN_ORDER = 512  # rows that share one order of the examples before the next order's turn
 
 
@@ -34,8 +34,7 @@ class Prompt:
 
     def fill(self, number: int, row: Instruction) -> tuple[Message, ...]:
         """The messages that ask about `row`, the row number `number` of its file."""
-        system = self.system or row.extra.get("system_prompt")  # a step's own rules are not the row's to replace
-        system = system if isinstance(system, str) else ""
+        system = self.system or row.system  # a step's own rules are not the row's to replace
         start = [{"role": "system", "content": system}] if system else []
         examples = self.orders[number // ROWS_AN_ORDER % len(self.orders)]
         return (*start, *examples, {"role": "user", "content": self._question(row)})

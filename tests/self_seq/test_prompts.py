@@ -15,7 +15,8 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 def test_every_prompt_fills_without_a_place_left_open(name):
     messages = load_prompt(FOLDER, name).fill(0, Instruction("Name a river.", "in Peru"))
     assert messages[-1]["role"] == "user"
-    assert "Name a river." in messages[-1]["content"] and "in Peru" in messages[-1]["content"]
+    assert "in Peru" in messages[-1]["content"]
+    assert "Name a river." in messages[-1]["content"] or name == "paraphrase"  # it is shown the input alone
     assert not any("{" in message["content"] for message in messages)
 
 

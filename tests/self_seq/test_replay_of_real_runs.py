@@ -12,7 +12,7 @@ from self_seq.generate import Settings, main
 
 SCRIPT = Path(__file__).resolve().parents[2] / "self-seq" / "scripts" / "generation_replay.sh"
 # Llama-3-8B judged the prompt's examples in the refine step, and its responses answer those.
-LEAST_WRITTEN = {"gpt-3.5-turbo": 50, "c4ai-command-r-plus": 30, "Meta-Llama-3-8B-Instruct": 1}
+LEAST_WRITTEN = {"gpt-3.5-turbo": 50, "c4ai-command-r-plus": 25, "Meta-Llama-3-8B-Instruct": 1}
 
 
 def read(path: Path) -> list[dict]:

@@ -7,7 +7,8 @@ import pytest
 from open_instruct.core.journal import Journal
 from open_instruct.core.records import Instruction
 from open_instruct.engines.base import Completion, Sampling
-from self_seq.prompts import FOLDER, STATE, load_prompt
+from self_seq.prompts import FOLDER, load_prompt
+from self_seq.state import changed, with_new_state
 from self_seq.steps import BadAnswer, ask, classify, refine
 
 ROW = Instruction("Name a river.")
@@ -36,11 +37,12 @@ def results(folder, engine, rows=1, attempts=3):
 
 
 def test_a_bad_answer_is_asked_again_until_it_is_good(tmp_path):
-    assert results(tmp_path, Scripted("Hm.", "", "Option: B")) == [{"option": "B", "tokens": [1, 1]}]
+    of_all_three = [3, 3]
+    assert results(tmp_path, Scripted("Hm.", "", "Option: B")) == [{"option": "B", "tokens": of_all_three}]
 
 
 def test_of_a_row_that_stays_bad_the_first_answer_with_a_text_is_kept(tmp_path):
-    kept = {"failed": "states no choice", "answer": "Hm.", "tokens": [1, 1]}
+    kept = {"failed": "states no choice", "answer": "Hm.", "tokens": [3, 3]}
     assert results(tmp_path, Scripted("", "Hm.", "")) == [kept]
 
 
@@ -61,7 +63,7 @@ def test_an_engine_that_leaves_a_request_is_found_out(tmp_path):
 
 def refined(text):
     original = "Name a river in Peru."
-    row = Instruction("Name a river, then sing.", extra={STATE: {"original_instruction": original}})
+    row = changed(with_new_state(Instruction(original), 0), instruction="Name a river, then sing.")
     return refine(load_prompt(FOLDER, "refine")).read(row, text)["instruction"]
 
 
@@ -75,7 +77,7 @@ def test_refine_keeps_or_repairs():
     [
         ("Perhaps.", "neither Yes nor No"),
         ("No", "no repaired instruction"),
-        ("No\n#New Instruction#: Name a river in Peru.###", "equals the original"),
+        ("No\n#New Instruction#: Name a river in Peru.###", "equals"),
     ],
 )
 def test_refine_refuses(text, reason):

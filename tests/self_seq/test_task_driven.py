@@ -1,4 +1,4 @@
-"""Tests of `self_seq.task_driven` and of the script that runs it. The published builders' faults have tests here."""
+"""Tests of `self_seq.task_driven`: the forms, `repeat`, and the script that runs it."""
 
 import copy
 import json
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from open_instruct.core.records import Instruction, read_rows
-from self_seq.task_driven import MARK, UNCHANGED, lower_first, repeat
+from self_seq.task_driven.forms import MARK, UNCHANGED, lower_first, sequential, unchanged
+from self_seq.task_driven.training_set import kept, numbered, write_set
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
@@ -54,7 +55,7 @@ def test_no_row_is_another_row_and_no_given_row_is_changed():
     """The published merge builder appends one and the same object again and again."""
     given = [Instruction("Sort it.", "b a", "a b", {"tags": ["x"]}), Instruction("Name it.", "", "it", {})]
     before = copy.deepcopy(given)
-    made = list(repeat(given))
+    made = [sequential(given[0], {"repeat": "b a"}), unchanged(given[1])]
     assert given == before
     assert len({id(row) for row in made + given}) == 4
     assert len({id(row.extra) for row in made + given}) == 4
@@ -93,6 +94,15 @@ def test_a_name_is_known_by_the_input_too():
     assert lower_first(row.instruction, row) == row.instruction
 
 
+def test_labels_name_every_answer_and_misspell_none():
+    """The published builders wrote "Raraphrase:"."""
+    row = Instruction("Sort it.", "b a", "a b")
+    made = sequential(row, {"paraphrase": "bee, ay", "repeat": "b a"}, labels=True)
+    assert made.instruction == "First paraphrase the input, then repeat the input, then sort it."
+    assert made.output == "Paraphrase:\nbee, ay\nRepetition:\nb a\nResult: a b"
+    assert made.extra[MARK] == "paraphrase-repeat"
+
+
 def test_the_counts_add_up_and_run_json_stands_beside(tmp_path: Path):
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     done = run("--input", "in.jsonl", "--output", "out/sit.jsonl", folder=tmp_path)
@@ -109,8 +119,8 @@ def test_rows_to_look_at_are_counted(tmp_path: Path):
     ]
     (tmp_path / "in.json").write_text(json.dumps(rows))
     done = run("--input", "in.json", "--output", "sit.jsonl", folder=tmp_path)
-    assert "1  of them have no answer behind the repeated input" in done.stdout
-    assert "1  of them have words for no input as their input" in done.stdout
+    assert "1  of the rewritten ones have no answer of their own" in done.stdout
+    assert "1  of the rewritten ones have words for no input as their input" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -142,7 +152,10 @@ def test_the_input_is_not_written_over(tmp_path: Path):
 def test_an_unknown_task_names_those_there_are(tmp_path: Path):
     (tmp_path / "in.jsonl").write_text(json.dumps(ROWS[0]))
     done = run("--input", "in.jsonl", "--output", "out.jsonl", "--task", "sing", folder=tmp_path)
-    assert (done.returncode, done.stderr) == (1, "error: no task named 'sing'; there are: repeat\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: no task named 'sing'; there are: repeat, paraphrase, translate, merge\n",
+    )
 
 
 def test_the_script_on_real_alpaca_rows(shared: Path, tmp_path: Path):
@@ -172,3 +185,15 @@ def test_the_script_on_real_alpaca_rows(shared: Path, tmp_path: Path):
         assert after["input"] == before["input"]
         assert after["output"] == f"{before['input']}\n{before['output']}"
     assert rewritten == 3666
+
+
+def test_a_row_that_a_task_forgets_ends_the_run_and_nothing_is_written(tmp_path: Path):
+    source = tmp_path / "in.json"
+    source.write_text(json.dumps(ROWS))
+    made = [kept(row, "not drawn") for _, row in numbered(str(source))]
+    for wrong in (made[1:], [*made, made[0]]):
+        for seed in (None, 1):
+            with pytest.raises(RuntimeError, match="4 rows are there, and [35] were dealt with"):
+                write_set(tmp_path / "sit.jsonl", str(source), wrong, seed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.json"]
+    assert write_set(tmp_path / "sit.jsonl", str(source), made)["rows_written"] == 4
