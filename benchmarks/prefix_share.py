@@ -2,8 +2,8 @@
 
     python benchmarks/prefix_share.py --source ROWS.json [--tokenizer FOLDER]
 
-Stage 1 runs over real rows with an engine that only counts: it chooses options with the published shares, puts a task in
-front of each instruction, and compares each prompt's tokens with those of the request before it. Goal: 85 % or more in
+Stage 1 runs over real rows with an engine that only counts: it chooses options with the published shares, puts a task
+in front of each instruction, and compares each prompt's tokens with those of the request before it. Goal: 85 % or more in
 the steps that have a prompt with examples. `respond` shows a row as any user would, so it shares next to nothing.
 """
 
@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from open_instruct.core.chat import set_template
 from open_instruct.core.checkpoint import load_tokenizer
 from open_instruct.engines.base import Completion, Request
 from self_seq import generate
@@ -56,7 +57,9 @@ class Counting:
         if request.step == "rewrite":
             question = request.messages[-1]["content"].partition("#Original Instruction#:")[2]
             return f"#New Instruction#: List what is asked for, then: {question.rpartition(chr(10))[0].strip()}###"
-        return "Yes" if request.step == "refine" else "An answer."
+        return {"extract": "#Input#: none###", "judge": "Number of tasks: 2", "refine": "Yes"}.get(
+            request.step, "An answer."
+        )
 
 
 def main() -> None:
@@ -65,10 +68,13 @@ def main() -> None:
     parser.add_argument("--tokenizer", default=str(ROOT / "open_instruct" / "miniature" / "base"))
     parser.add_argument("--rows", type=int, default=2_000)
     given = parser.parse_args()
-    engine = Counting(load_tokenizer(Path(given.tokenizer))[0])
+    tokenizer, _ = load_tokenizer(Path(given.tokenizer))
+    if not tokenizer.chat_template:
+        set_template(tokenizer, "tulu")
+    engine = Counting(tokenizer)
     generate.open_engine = lambda *arguments: engine
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        settings = {"iterations": 1, "refine": True, "max_rows": given.rows}
+        settings = {"iterations": 1, "extract": True, "refine": True, "judge_rows": 500, "max_rows": given.rows}
         generate.main(generate.Settings(given.source, folder, **settings))
     print(f"{given.rows:,} rows of {Path(given.source).name}, tokenizer {given.tokenizer}")
     print("| step | prompt tokens | shared with the request before |")

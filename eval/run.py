@@ -204,7 +204,7 @@ def _scored_items(loaded: dict[str, Any], task: Any, model: ResumableModel, sett
             lm=model,
             task_dict=loaded,
             limit=settings.limit or None,
-            bootstrap_iters=0,  # eval.intervals does it
+            bootstrap_iters=0,  # open_instruct.core.intervals does it
             apply_chat_template=True,
             fewshot_as_multiturn=True,
         )

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from typing import Any
 
 from eval.benchmarks import Benchmark, Cluster, MetricInfo
-from eval.intervals import clustered_interval, interval, standard_error
 from eval.results import Metric
 from open_instruct.core.errors import UserError
+from open_instruct.core.intervals import clustered_interval, interval, standard_error
 
 
 def figures(benchmark: Benchmark, samples: list[dict[str, Any]]) -> dict[str, Metric]:

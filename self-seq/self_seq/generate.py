@@ -35,9 +35,9 @@ from self_seq import hub, outputs, plan
 from self_seq.progress import Prices
 from self_seq.prompts import FOLDER, load_prompt
 from self_seq.published import OPTIONS, options_line
-from self_seq.report import write_report
-from self_seq.contamination import Contamination
-from self_seq.screening import screen
+from self_seq.report.page import write_report
+from self_seq.screening.contamination import Contamination
+from self_seq.screening.screen import screen
 from self_seq.state import changed, final, is_kept, original, state, with_new_state
 from self_seq.steps import NumberedRows, Spent, Step, ask, classify, count_tasks, extract, refine, respond, rewrite
 

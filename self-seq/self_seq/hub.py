@@ -11,8 +11,8 @@ from pathlib import Path
 
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import encode_json
-from self_seq.facts import public_statistics
 from self_seq.outputs import STATISTICS
+from self_seq.report.facts import public_statistics
 
 FILES = ("README.md", "sit.jsonl", "it.jsonl", "rejected.jsonl", "report.html")  # those that are there
 

@@ -14,7 +14,7 @@ from typing import Any
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
 from open_instruct.core.records import Instruction, encode_json, replacing
-from self_seq.contamination import Contamination
+from self_seq.screening.contamination import Contamination
 from self_seq.state import final, original, state
 
 STATISTICS = "statistics.json"

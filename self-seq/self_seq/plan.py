@@ -114,8 +114,9 @@ def make(settings: Any, prompts: dict[str, Prompt], rows: Callable[[], NumberedR
     if settings.judge_rows and not settings.judge_engine:
         sample = 2 * min(settings.judge_rows, ever_rewritten)
         add("judge", "judge" if "judge" in answer else "count_tasks", sample, sample * mean["count_tasks"])
+    counted = f"with {settings.tokenizer}" if settings.tokenizer else f"at {CHARACTERS_A_TOKEN} characters each"
     notes = [
-        f"tokens are counted {'with ' + settings.tokenizer if settings.tokenizer else f'at {CHARACTERS_A_TOKEN} characters each'}",
+        f"tokens are counted {counted}",
         "no answer is asked twice here; bad answers cost extra",
         *measured.notes(settings),
     ]
@@ -187,7 +188,7 @@ class _Measured:
         if settings.measured_run:
             return [f"answer lengths, options and rates are those of {settings.measured_run}"]
         return [
-            "answer lengths are those of published runs with Llama-3-70B-Instruct and of stored answers of three models",
+            "answer lengths are published ones of Llama-3-70B-Instruct, or those of stored answers of three models",
             f"options are those published for {OPTIONS[settings.published]['name']}",
         ]
 

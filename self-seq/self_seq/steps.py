@@ -17,7 +17,8 @@ from typing import Any
 from open_instruct.core.journal import Journal
 from open_instruct.core.records import Instruction, encode_json
 from open_instruct.engines.base import Completion, Engine, Request, Sampling
-from self_seq.checks import complaint, refusal
+from self_seq.checks.refusals import refusal
+from self_seq.checks.rewrites import complaint
 from self_seq.extract import read_extraction, split
 from self_seq.parse import parse_refinement, read_option, read_rewrite
 from self_seq.progress import Prices, Progress
@@ -163,7 +164,7 @@ def ask(
     sampling: Sampling,
     attempts: int,
     label: str,
-    prices: Prices = Prices(),
+    prices: Prices | None = None,
 ) -> Spent:
     """Ask `engine` about every row that `journal` does not hold yet, until each has a result or no attempt is left.
 
@@ -181,7 +182,7 @@ def ask(
         RuntimeError: the engine broke its contract: it left a request without a completion, or answered none of ours.
     """
     troubles = getattr(engine, "troubles", Counter())
-    with Progress(label, count, len(journal), prices, troubles) as progress, _Bad() as bad_answers:
+    with Progress(label, count, len(journal), prices or Prices(), troubles) as progress, _Bad() as bad_answers:
         for attempt in range(attempts):
             asked: dict[int, Instruction] = {}  # rows on their way; an engine bounds how many
             requests = _requests(step, rows(), journal, replace(sampling, seed=sampling.seed + attempt), asked)

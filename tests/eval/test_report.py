@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from eval.intervals import interval, standard_error
+from open_instruct.core.intervals import interval, standard_error
 from eval.report import Settings, main
 from eval.results import Metric, Result, read, read_run, write
 from eval.tables import terminal

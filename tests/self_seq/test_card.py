@@ -6,8 +6,8 @@ import re
 import pytest
 import yaml
 
-from self_seq.card import _plain
-from self_seq.report import write_report
+from self_seq.report.card import _plain
+from self_seq.report.page import write_report
 
 NASTY = 'a: "b"\n---\n# heading | cell ``` </div> <b>x</b> [l](http://x) * _ \\ & \u2028'
 

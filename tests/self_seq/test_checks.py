@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from open_instruct.core.records import Instruction, read_rows
-from self_seq import contents
-from self_seq.checks import complaint, refusal
+from self_seq.checks import contents
+from self_seq.checks.quantities import numbers
+from self_seq.checks.refusals import refusal
+from self_seq.checks.rewrites import complaint
 from self_seq.parse import read_rewrite
-from self_seq.quantities import numbers
 
 SUFFIX = " Then say in one sentence how sure you are."
 TABLE = "Which month was best?\n| month | sales |\n|---|---|\n| May | 17 |\n| June | 21 |"
@@ -62,7 +63,7 @@ def kind(original: str, new: str, given_input: str = "") -> str | None:
         # Command R+
         (
             "Describe how the moon affects tides",
-            "The original instruction asks for the moon's influence on tides. \"Describe how the moon affects tides. Now, "
+            "The original instruction asks for the moon's role in tides. \"Describe how the moon affects tides. Now, "
             'predict them."',
             "text of the prompt leaked into the new instruction",
         ),
@@ -118,6 +119,8 @@ def test_a_loss_is_told_by_its_kind(original, new, reason):
             "使用Adobe Illustrator创建Ocean Blue的标志。",
             "先说明什么是标志，然后创建Ocean Blue的标志，使用Adobe Illustrator。",
         ),
+        # Llama-3-8B
+        ("Imagine a question for this answer: yes", "Think of a topic, then imagine a question for this answer: yes."),
         ("Improve the original instruction.", "Read it, then improve the original instruction."),
     ],
 )
@@ -129,6 +132,14 @@ def test_what_stands_in_the_input_is_not_lost_and_details_name_the_piece():
     row = Instruction("Categorize 'It costs 25 dollars' below.", "It costs 25 dollars")
     assert complaint(row, "Read the text, then categorize it.") is None
     assert complaint(Instruction("Name 3 rivers."), "Name rivers, then rank them.").endswith("missing\n3")
+
+
+@pytest.mark.parametrize("unit", ["7", "1,000 ", "a@", "#", '"a" ', "a) ", "- x\n", "| a | b |\n", "(", "`", "我", " "])
+def test_a_hundred_thousand_characters_of_anything_are_read(unit):
+    text = unit * (100_000 // len(unit))
+    found = kind(f"Sum it up: {text}.", f"Read it. Sum it up: {text}.")
+    assert found is None or found.startswith("text of the prompt")
+    assert refusal(f"I'm sorry {text}") is None
 
 
 texts = st.text(alphabet=st.characters(codec="utf-8"), max_size=200) | st.lists(
@@ -232,7 +243,7 @@ def test_few_rewrites_of_alpaca_and_many_of_flan_lost_something(shared):
     complaints = {"alpaca": [], "flancot": []}
     for row, new, source in rewrites(shared):
         complaints[source].append(complaint(row, new) is not None)
-    # FLAN's instructions hold their passages and options, and three in ten rewrites left them out; all were read by eye
+    # FLAN's instructions hold their passages and options, and four in ten rewrites left some out; all were read by eye
     assert sum(complaints["alpaca"]) / len(complaints["alpaca"]) < 0.05
     assert 0.3 < sum(complaints["flancot"]) / len(complaints["flancot"]) < 0.6
 

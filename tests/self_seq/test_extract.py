@@ -1,4 +1,4 @@
-"""Separating an input from its instruction and putting both together again: nothing is lost, whatever a generator says."""
+"""Separating an input from its instruction and putting both together: nothing is lost, whatever a generator says."""
 
 import json
 from pathlib import Path

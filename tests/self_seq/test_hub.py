@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from self_seq.report import write_report
-from self_seq.shareable import shareable
+from self_seq.report.page import write_report
+from self_seq.report.shareable import shareable
 
 TOKEN = "hf_0123456789abcdefSECRET"
 PUSH = """

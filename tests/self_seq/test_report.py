@@ -11,11 +11,12 @@ from html.parser import HTMLParser
 import pytest
 
 from open_instruct.core.errors import UserError
-from self_seq import survey as surveying
-from self_seq.charts import Series, histogram, leading_verbs, sunburst
-from self_seq.report import Settings, _marked, main, write_report
-from self_seq.survey import Lengths, Sample, Verbs, survey
-from self_seq.verbs import root_verb
+from self_seq.report import survey as surveying
+from self_seq.report.__main__ import Settings, main
+from self_seq.report.charts import Series, histogram, leading_verbs, sunburst
+from self_seq.report.page import _marked, write_report
+from self_seq.report.survey import Lengths, Sample, Verbs, survey
+from self_seq.report.verbs import root_verb
 
 # As `finished_run` puts it into what models and people wrote.
 NASTY = '</script><script>alert(1)</script> <img src=x onerror=alert(2)> {{ 7 * 7 }} ``` | --- & "quoted" \u2028'

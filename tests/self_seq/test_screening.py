@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import read_rows
-from self_seq.contamination import Contamination
-from self_seq.duplicates import Duplicates
-from self_seq.screening import screen
+from self_seq.screening.contamination import Contamination
+from self_seq.screening.duplicates import Duplicates
+from self_seq.screening.screen import screen
 from self_seq.words import scripts, words
 
 LONG = (
-    "Describe in your own words how a bill becomes a law in a country with two chambers of parliament, and say at which "
-    "point the president can stop it, for how long, and what both chambers can do about it afterwards."
+    "Describe in your own words how a bill becomes a law in a country with two chambers of parliament, and say at "
+    "which point the president can stop it, for how long, and what both chambers can do about it afterwards."
 )
 QUESTION = (
-    "A baker sells 12 loaves in the morning and half as many in the afternoon of each day; how many loaves is that in a "
-    "week in which Sunday is a day of rest?"
+    "A baker sells 12 loaves in the morning and half as many in the afternoon of each day; how many loaves is that "
+    "in a week in which Sunday is a day of rest?"
 )
 
 

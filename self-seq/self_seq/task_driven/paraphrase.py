@@ -18,7 +18,7 @@ from open_instruct.core.records import Instruction
 from open_instruct.core.run_info import RunInfo
 from open_instruct.engines import identity, names, open_engine
 from open_instruct.engines.base import Sampling
-from self_seq.checks import refusal
+from self_seq.checks.refusals import refusal
 from self_seq.parse import without_wrapping_quotes
 from self_seq.prompts import FOLDER, load_prompt
 from self_seq.steps import BadAnswer, Step, ask

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, cos, floor, log10, pi, sin
 
-from self_seq.survey import Lengths, Verbs
+from self_seq.report.survey import Lengths, Verbs
 
 _WIDTH, _HEIGHT = 360, 226
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 12, 40

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import read_rows
-from self_seq.verbs import root_verb
+from self_seq.report.verbs import root_verb
 
 PAIRS = 20
 VERB_ROWS = 5_000  # so many give each share within 1.4 percent points (95 %); a million would take 20 minutes to tag

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from eval.intervals import clustered_interval, interval, standard_error
+from open_instruct.core.intervals import clustered_interval, interval, standard_error
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 300), (300, 300), (1, 7), (147, 300), (0, 1)])

@@ -12,8 +12,8 @@ from typing import Any
 from open_instruct.core.errors import UserError
 from open_instruct.core.run_info import FILE_NAME as RUN_FILE
 from self_seq.outputs import STATISTICS
-from self_seq.shareable import HIDDEN, shareable
-from self_seq.survey import Survey, survey
+from self_seq.report.shareable import HIDDEN, shareable
+from self_seq.report.survey import Survey, survey
 
 OPTIONS = {"A": "decompose", "B": "prefix", "C": "suffix", "D": "keep", "unreadable": "could not be read"}
 

@@ -1,7 +1,8 @@
 """The 95 % interval of a mean over items: how far the figure could lie from what endless items would give.
 
-Called by `eval.scored` for every metric. lm-evaluation-harness's own standard error is the normal one, which is zero
-where all items are right or all are wrong, just where a small benchmark most needs the interval.
+Evaluation calls it for every metric, stage 1's report for what its judge counted. lm-evaluation-harness's own standard
+error is the normal one, which is zero where all items are right or all are wrong, just where a small benchmark most
+needs the interval.
 """
 
 import math
@@ -33,7 +34,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     array = np.asarray(values, dtype=float)
     equal_shares = array.min() == array.max() and 0 <= array[0] <= 1
     if equal_shares or np.isin(array, (0.0, 1.0)).all():
-        return _wilson(float(array.mean()), len(array))
+        return wilson(float(array.mean()), len(array))
     return _bootstrap(array, np.ones(len(array)))
 
 
@@ -71,7 +72,8 @@ def _bootstrap(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _wilson(share: float, n: int) -> tuple[float, float]:
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's score interval (95 %) of a share of `n` independent items."""
     centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
     return (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)

@@ -6,8 +6,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from self_seq.contamination import Contamination
-from self_seq.duplicates import Duplicates
+from self_seq.screening.contamination import Contamination
+from self_seq.screening.duplicates import Duplicates
 
 
 def screen(

@@ -22,29 +22,28 @@ class Held:
         self._counts = Counter(tokens)
         self._bare = _without_spaces(text)
 
-    def words(self, piece: str, others: list[str], share: float = 0.8) -> bool:
+    def words(self, piece: str, spread: Counter[str], share: float = 0.8) -> bool:
         """Whether the words of `piece` stand here in a row, or of a longer one at least `share` of them anywhere.
 
         One word may be spelled another way: "pedaling" for "pedalling" (Command R+).
 
         Args:
-            others: other pieces; of the words that only `piece` has, `share` must be here too.
+            spread: in how many pieces each word stands; of the words that only `piece` has, `share` must be here too.
         """
         tokens = words(piece)
         if f" {' '.join(tokens)} " in self._joined:
             return True
         if len(tokens) == 1 and len(piece) > 5 and get_close_matches(tokens[0], self._counts, 1, 0.9):
             return True
-        return len(tokens) >= 5 and self._most_of(tokens, others, share)
+        return len(tokens) >= 5 and self._most_of(tokens, spread, share)
 
-    def option(self, option: str, others: list[str]) -> bool:
+    def option(self, option: str, spread: Counter[str]) -> bool:
         """As `words`; of a short option all words in any order: "related to sales" for "sales related" (Llama-3-8B)."""
         tokens = words(option)
-        return self.words(option, others) or 1 < len(tokens) < 5 and self._most_of(tokens, others, 1)
+        return self.words(option, spread) or 1 < len(tokens) < 5 and self._most_of(tokens, spread, 1)
 
-    def _most_of(self, tokens: list[str], others: list[str], share: float) -> bool:
-        elsewhere = {token for other in others for token in words(other)}
-        own = [token for token in tokens if token not in elsewhere]
+    def _most_of(self, tokens: list[str], spread: Counter[str], share: float) -> bool:
+        own = [token for token in tokens if spread[token] == 1]
         return all((Counter(part) & self._counts).total() >= share * len(part) for part in (tokens, own))
 
     def verbatim(self, piece: str) -> bool:
@@ -93,7 +92,7 @@ def _inline(line: str) -> list[str]:
     """The items of "(A) red (B) green", whose marks stand in their order."""
     marks: list[re.Match] = []
     for match in _INLINE_MARK.finditer(line):
-        label, before = match["a"] or match["b"], line[: match.start()]
+        label, before = match["a"] or match["b"], line[max(match.start() - 100, 0) : match.start()]
         if match["b"] and before.count("(") > before.count(")"):
             continue  # "f(n - 1)"
         if marks and label in _followers(marks[-1]["a"] or marks[-1]["b"]):
@@ -177,7 +176,9 @@ def code(text: str) -> list[str]:
     return [piece for piece in pieces if piece.strip()]
 
 
-_ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"'”“)\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"'”“)\]]+|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+", re.IGNORECASE
+)
 
 
 def addresses(text: str) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from open_instruct.core.records import replacing
-from self_seq.facts import OPTIONS, Facts
-from self_seq.survey import Lengths
+from self_seq.report.facts import OPTIONS, Facts
+from self_seq.report.survey import Lengths
 
 CARD_FILE = "README.md"
 

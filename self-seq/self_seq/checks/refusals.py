@@ -20,7 +20,8 @@ _DO = (
 )
 _CANNOT = (
     r"(?:can ?not|can['’]t|could ?n(?:o|['’])t|won['’]t|will not"
-    r"|(?:do not|don['’]t) have the (?:ability|capability|capacity)|(?:am|['’]m) (?:not able|unable|not capable|not programmed|not equipped|not designed))"
+    r"|(?:do not|don['’]t) have the (?:ability|capability|capacity)|(?:am|['’]m) (?:not able|unable"
+    r"|not capable|not programmed|not equipped|not designed))"
 )
 _NO_ACCESS = r"(?:(?:do not|don['’]t) have (?:direct |any |real-time )?access to|must (?:respectfully )?decline)\b"
 _I_CANNOT = rf"\bI(?: |(?=['’]m))(?:really |simply |just )?(?:{_NO_ACCESS}|{_CANNOT} (?:to |of )?(?:\w+ly )?{_DO})"
@@ -45,15 +46,16 @@ _REFUSALS = [
         rf"(?:sorry, )?(?:as|since I am|because I am|I am|I['’]m) {_AI}\b[^.!?\n]{{0,100}}?{_I_CANNOT}",
         # "I cannot assist with that request"
         rf"I(?: |(?=['’]m)){_CANNOT} (?:to |of )?"
-        r"(?:assist|help (?:you )?with|fulfil|comply|provide|generate|create|access|answer|complete|perform|process|engage)\w*",
-        # Alpaca's own: "<nooutput>", "No output possible", "This instruction cannot be completed by a GPT language model"
+        r"(?:assist|help (?:you )?with|fulfil|comply|provide|generate|create|access|answer|complete|perform)\w*",
+        # Alpaca: "<nooutput>", "This instruction cannot be completed by a GPT language model"
         r"<?no ?output\b",
         r"(?:sorry, )?th(?:is|e) (?:type of )?(?:task|instruction|input|question|request)[^.\n]{0,100}"
         r"(?:cannot|can['’]t|can not|not (?:possible|suitable))[^.\n]{0,60}(?:GPT|language model|text)",
         # German
         r"(?:es )?tut mir (?:sehr )?leid,[^.\n]{0,100}?\bkann (?:ich )?[^.\n]{0,60}?nicht",
         r"ich (?:kann|darf) (?:dir |ihnen )?(?:dabei|damit|hierbei|diese\w* anfrage|das) (?:leider )?nicht",
-        r"als (?:eine? )?(?:KI|künstliche intelligenz|sprachmodell)\b[^.\n]{0,80}\bkann ich [^.\n]{0,60}?(?:nicht|kein)",
+        r"als (?:eine? )?(?:KI|künstliche intelligenz|sprachmodell)\b[^.\n]{0,80}\bkann ich "
+        r"[^.\n]{0,60}?(?:nicht|kein)",
         # Spanish, Italian, Portuguese
         r"(?:lo siento|lo lamento|disculpa|perdón|me temo)\b[^.\n]{0,100}?"
         r"\bno (?:puedo|me es posible|estoy en condiciones|soy capaz)",

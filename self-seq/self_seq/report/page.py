@@ -1,29 +1,23 @@
-"""The end of stage 1 as two files for people: report.html, one page with the pictures, and README.md, the dataset card.
+"""report.html: one page that needs no other file and no network.
 
-    python -m self_seq.report --output_dir DIR                               write them again, for any finished folder
-    python -m self_seq.report --output_dir DIR --push_to_hub OWNER/NAME      and upload the set
-
-`generate.py` calls `write_report` at its end. Everything in them comes from the files of the folder. The page needs no
-other file and no network; its text, style and script lie in `html/`, its look in `open_instruct/core/page`.
+`generate.py` calls `write_report` at its end. The page's text, style and script lie in `html/`, its look in
+`open_instruct/core/page`.
 """
 
 import difflib
 import re
-from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from open_instruct.core.command import help_field, run
+from open_instruct.core.intervals import wilson
 from open_instruct.core.page import style
 from open_instruct.core.records import replacing
-from self_seq import hub
-from self_seq.card import write_card
-from self_seq.charts import Series, histogram, leading_verbs, sunburst
-from self_seq.facts import OPTIONS, Facts, gather
-from self_seq.survey import EXAMPLES, SEED, Pair, Survey
+from self_seq.report.card import write_card
+from self_seq.report.charts import Series, histogram, leading_verbs, sunburst
+from self_seq.report.facts import OPTIONS, Facts, gather
+from self_seq.report.survey import EXAMPLES, SEED, Pair, Survey
 
 PAGE_FILE = "report.html"
 
@@ -31,23 +25,6 @@ _HTML = Path(__file__).parent / "html"
 _INSTRUCTION, _ANSWER, _REJECTED = 4000, 3000, 600  # characters shown; the whole texts stand in the files
 _BEFORE, _AFTER = "run-0", "run-1"  # colours of the original and of the sequential
 _WORD = re.compile(r"\s*\S+|\s+$")
-
-
-@dataclass
-class Settings:
-    output_dir: str = help_field("folder that self_seq.generate wrote")
-    push_to_hub: str = help_field("upload the set as this dataset, OWNER/NAME (HF_TOKEN says who you are)", "")
-    hub_public: bool = help_field("let everybody see it", False)
-
-
-def main(settings: Settings) -> None:
-    """Write both files, and upload the set where asked to."""
-    folder = Path(settings.output_dir)
-    if settings.push_to_hub:
-        hub.check(settings.push_to_hub)
-    write_report(folder)
-    if settings.push_to_hub:
-        print(f"uploaded: {hub.push(folder, settings.push_to_hub, not settings.hub_public)}")
 
 
 def write_report(folder: Path) -> None:
@@ -178,7 +155,7 @@ def _judge(given: Any) -> dict[str, Any] | None:
         return None
     before, after = (_by_tasks(given.get(name)) for name in ("tasks_before", "tasks_after"))
     read = given["rows"] - given.get("unreadable", 0)
-    low, high = _interval(given.get("longer", 0), read)
+    low, high = wilson(given.get("longer", 0) / read, read) if read else (0.0, 1.0)
     return {
         "rows": given["rows"],
         "engine": given.get("engine") or "the generator",
@@ -198,16 +175,6 @@ def _by_tasks(given: Any) -> dict[int, int]:
 
 def _mean(counts: dict[int, int]) -> float:
     return sum(tasks * rows for tasks, rows in counts.items()) / max(sum(counts.values()), 1)
-
-
-def _interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's score interval (95 %) of a share."""
-    if not trials:
-        return 0.0, 1.0
-    z, share = 1.959964, successes / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def _tokens(statistics: dict[str, Any]) -> dict[str, Any] | None:
@@ -231,7 +198,3 @@ def _tokens(statistics: dict[str, Any]) -> dict[str, Any] | None:
 
 def _by_step(given: Any) -> dict[str, dict[str, Any]]:
     return {step: one for step, one in given.items() if isinstance(one, dict)} if isinstance(given, dict) else {}
-
-
-if __name__ == "__main__":
-    run(main, Settings)

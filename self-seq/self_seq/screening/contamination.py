@@ -2,9 +2,9 @@
 
 Words are compared without case and punctuation; runs that are mostly numbers do not count. A text of an evaluation set
 (or a line of one that asks) that is shorter than n words counts, from LEAST_WORDS on, where it is a whole line or
-sentence of the other text: within one it may be a proverb. Anything shorter is too common to tell. In languages without spaces twice as many characters
-take the place of the words. What stands in more than MOST_ITEMS items of the sets ("Which of the following statements
-is ...") is a form of words and no item.
+sentence of the other text: within one it may be a proverb. Anything shorter is too common to tell. In languages without
+spaces twice as many characters take the place of the words. What stands in more than MOST_ITEMS items of the sets
+("Which of the following statements is ...") is a form of words and no item.
 """
 
 import csv

@@ -40,8 +40,8 @@ _MOST_DIGITS = 300  # more are no number that anybody reads; Python refuses to r
 _ENTITY = re.compile(r"&?#\d{1,4};")  # what is left of "&#39;", an apostrophe
 
 _ENGLISH = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen twenty"
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
 ).split()
 _TENS = "ten twenty thirty forty fifty sixty seventy eighty ninety".split()
 _CARDINALS = dict(zip(_ENGLISH, range(1, 21), strict=True)) | dict(zip(_TENS, range(10, 100, 10), strict=True))
