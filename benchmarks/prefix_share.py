@@ -3,8 +3,8 @@
     python benchmarks/prefix_share.py --source ROWS.json [--tokenizer FOLDER]
 
 Stage 1 runs over real rows with an engine that only counts: it chooses options with the published shares, puts a task
-in front of each instruction, and compares each prompt's tokens with those of the request before it. Goal: 85 % or more in
-the steps that have a prompt with examples. `respond` shows a row as any user would, so it shares next to nothing.
+in front of each instruction, and compares each prompt's tokens with those of the request before it. Goal: 85 % or more
+in the steps that have a prompt with examples. `respond` shows a row as any user would, so it shares next to nothing.
 """
 
 import argparse

@@ -95,6 +95,8 @@ class Engine:
             )["input_ids"]
         except TemplateError as error:
             return Completion(request.key, "", "error", 0, 0, f"the chat template refuses the messages: {error}")
+        except (TypeError, ValueError) as error:  # half a surrogate pair, which no UTF-8 can hold
+            return Completion(request.key, "", "error", 0, 0, f"the tokenizer cannot read the messages: {error}")
         max_tokens = request.sampling.max_tokens
         if self._window is not None:
             max_tokens = min(max_tokens, self._window - len(prompt))

@@ -200,6 +200,12 @@ def test_messages_that_the_template_refuses_are_an_answer_with_the_reason(engine
     assert found[0].error == ""
 
 
+def test_half_a_character_is_that_requests_error_alone(engine):
+    found = answers(engine, [asked(0, 3), Request(1, ({"role": "user", "content": "\ud83d"},), Sampling(4))])
+    assert found[1].finish_reason == "error" and "cannot read the messages" in found[1].error
+    assert found[0].error == ""
+
+
 def test_it_takes_no_more_than_it_can_work_on_and_answers_before_the_end(engine):
     """Endless requests flow through."""
     taken = 0

