@@ -34,39 +34,60 @@ class Concurrent:
         """
         source = iter(requests)
         done: deque[Completion] = deque()
-        news = asyncio.Event()
+        failed: list[BaseException] = []
+        working, waiting = in_flight, False
+
+        def wake() -> None:
+            if waiting:  # the loop may also be running for somebody else
+                self._loop.stop()
 
         async def work() -> None:
-            try:
-                for request in source:
-                    done.append(await answer(request))
-                    news.set()
-            finally:
-                news.set()
+            for request in source:
+                done.append(await answer(request))
+                wake()
 
-        async def wait_for_news() -> None:
-            await news.wait()
-            news.clear()
+        def ended(worker: asyncio.Task[None]) -> None:
+            nonlocal working
+            working -= 1
+            if not worker.cancelled() and worker.exception() is not None:
+                failed.append(worker.exception())
+            wake()
 
         workers = [self._loop.create_task(work()) for _ in range(in_flight)]
+        for worker in workers:
+            worker.add_done_callback(ended)
         try:
             while True:
-                failed = next((w for w in workers if w.done() and w.exception() is not None), None)
                 while done:
                     yield done.popleft()
-                if failed is not None:
-                    failed.result()
-                if all(worker.done() for worker in workers):
+                if failed:
+                    raise failed[0]
+                if not working:
                     return
-                self._loop.run_until_complete(wait_for_news())
+                waiting = True
+                try:
+                    # Until there is news; a task that waits for it would cost more than some answers do.
+                    self._loop.run_forever()
+                finally:
+                    waiting = False
         finally:
-            for worker in workers:
-                worker.cancel()
-            if not self._loop.is_closed():
-                self._loop.run_until_complete(asyncio.gather(*workers, return_exceptions=True))
+            self._give_up(workers)
 
     def close(self) -> None:
-        """End the loop."""
+        """End the loop and everything that still runs on it."""
         if not self._loop.is_closed():
+            self._give_up(list(asyncio.all_tasks(self._loop)))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
+
+    def _give_up(self, tasks: list[asyncio.Task]) -> None:
+        """Cancel the tasks and wait until each has put its things away."""
+        if self._loop.is_closed():
+            return
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self._loop.run_until_complete(asyncio.wait(tasks))
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # heard: or the loop would complain that nobody did

@@ -3,7 +3,8 @@
 # into sequences and answers both. Writes it.jsonl, sit.jsonl, rejected.jsonl, a
 # dataset card and report.html. The same command goes on after a kill. DRY_RUN=1
 # says what it would ask and cost.
-# Usage: INPUT_FILE=rows.json ENGINE=... ENGINE_OPTIONS=... bash self-seq/scripts/generation.sh
+# Usage: export INPUT_FILE=rows.json ENGINE=local ENGINE_OPTIONS=path=MODEL
+#        bash self-seq/scripts/generation.sh
 #        (further flags are handed to self_seq.generate, whose --help explains them)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/start.sh"

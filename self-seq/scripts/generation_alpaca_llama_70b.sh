@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The paper's main set: cleaned Alpaca (51,760 rows) rewritten and answered by
-# Llama-3-70B-Instruct under vLLM, on all GPUs of the machine (bfloat16 needs about
-# 160 GB of GPU memory). The same command goes on after a kill.
+# Llama-3-70B-Instruct under vLLM, on all GPUs of the machine (bfloat16 needs
+# about 160 GB of GPU memory). The same command goes on after a kill.
 # Usage: bash self-seq/scripts/generation_alpaca_llama_70b.sh
-#        DRY_RUN=1 bash self-seq/scripts/generation_alpaca_llama_70b.sh   # requests, tokens, time
+#        DRY_RUN=1 bash self-seq/scripts/generation_alpaca_llama_70b.sh
 #        (generation.sh --help lists every further variable and flag)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/start.sh"

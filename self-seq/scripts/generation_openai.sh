@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Stage 1 with any server that speaks OpenAI's protocol: OpenAI itself, vLLM serve,
-# llama.cpp, TGI, Ollama. The key is read from OPENAI_API_KEY and goes nowhere else.
-# See the cost first: DRY_RUN=1. The same command goes on after a kill.
-# Usage: INPUT_FILE=rows.json MODEL=gpt-4o-mini bash self-seq/scripts/generation_openai.sh
-#        INPUT_FILE=rows.json MODEL=llama BASE_URL=http://localhost:8000/v1 bash self-seq/scripts/generation_openai.sh
-#        BATCH=1 ...   # the Batch API: half the price, an answer within a day
+# Stage 1 with any server that speaks OpenAI's protocol: OpenAI itself, vLLM
+# serve, llama.cpp, TGI, Ollama. The key is read from OPENAI_API_KEY and goes
+# nowhere else. The same command goes on after a kill.
+# Usage: export INPUT_FILE=rows.json MODEL=gpt-4o-mini
+#        DRY_RUN=1 bash self-seq/scripts/generation_openai.sh   # the cost first
+#        bash self-seq/scripts/generation_openai.sh
+#        BATCH=1 bash self-seq/scripts/generation_openai.sh     # the Batch API
+#        BASE_URL=http://localhost:8000/v1 bash self-seq/scripts/generation_openai.sh
 #        (generation.sh --help lists every further variable and flag)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/start.sh"
