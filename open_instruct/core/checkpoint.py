@@ -43,13 +43,16 @@ def check(folder: Path, chat_template: bool = True) -> None:
         )
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
-            raise UserError(f"{folder}: holds a LoRA adapter, not a whole model. Merge it into its base model first.")
+            raise UserError(
+                f"{folder}: holds a LoRA adapter, not a whole model. Merge it first: python -m open_instruct.merge_lora."
+            )
         inside = sorted(str(path.parent.relative_to(folder)) for path in folder.glob("*/config.json"))
         hint = f" Did you mean one of its folders: {', '.join(inside)}?" if inside else ""
         raise UserError(f"{folder}: no config.json here, so this is no checkpoint folder.{hint}")
     if not has_weights(folder):
         raise UserError(f"{folder}: no weights here (model.safetensors). Did the run that writes them come to its end?")
-    for index in folder.glob("*.index.json"):
+    kind = "*.safetensors" if any(folder.glob("*.safetensors")) else "*"  # what transformers loads where both are there
+    for index in folder.glob(f"{kind}.index.json"):
         for shard in sorted(set(_read_object(index).get("weight_map", {}).values())):
             if not (folder / shard).is_file():
                 raise UserError(f"{folder}: {shard} is missing, which {index.name} lists. Copy the folder again.")

@@ -62,4 +62,5 @@ def is_full_disk(error: BaseException | None) -> bool:
 _FULL_DISK = (
     *("No space left on device", "Disk quota exceeded"),
     *("PytorchStreamWriter failed writing file", "unexpected pos "),
+    "database or disk is full",  # SQLite
 )

@@ -33,6 +33,6 @@ def only_run(folder: str | os.PathLike, work: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{folder}: another {work} is writing here. Wait for it, or name another --output_dir."
+                f"{folder}: another {work} is writing here. Wait for it, or name another output folder."
             ) from None
         yield

@@ -17,5 +17,5 @@ ENGINE_OPTIONS=${ENGINE_OPTIONS:-path=$MODEL}                                   
 
 export INPUT_FILE OUTPUT_DIR ITERATIONS ENGINE ENGINE_OPTIONS
 export SOURCE_NAME=${SOURCE_NAME:-alpaca-cleaned} SOURCE_LICENSE=${SOURCE_LICENSE:-cc-by-4.0} PUBLISHED=alpaca
-export WHERE_FROM="It is alpaca_data_cleaned.json of the dataset yahma/alpaca-cleaned."
+export WHERE_FROM="It is alpaca_data_cleaned.json of the dataset yahma/alpaca-cleaned; bash scripts/prepare_train_data.sh alpaca_cleaned brings it."
 exec bash "$ROOT/self-seq/scripts/generation.sh" "$@"

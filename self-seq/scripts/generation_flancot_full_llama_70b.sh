@@ -19,5 +19,5 @@ ENGINE_OPTIONS=${ENGINE_OPTIONS:-path=$MODEL}                               # it
 
 export INPUT_FILE OUTPUT_DIR ITERATIONS SAMPLE_ROWS ENGINE ENGINE_OPTIONS
 export EXTRACT=${EXTRACT:-1} SOURCE_NAME=${SOURCE_NAME:-FlanCoT} PUBLISHED=flancot
-export WHERE_FROM="It holds the FlanCoT rows as instruction, input, output (and system_prompt), one a line."
+export WHERE_FROM="It holds the FlanCoT rows as instruction, input, output (and system_prompt), one a line; bash scripts/prepare_train_data.sh flancot brings it."
 exec bash "$ROOT/self-seq/scripts/generation.sh" "$@"
