@@ -1,145 +1,188 @@
 """Stage 2: fine-tune a causal language model on instructions or conversations, thin over TRL's `SFTTrainer`.
 
     accelerate launch -m open_instruct.finetune --model_name_or_path MODEL --train_file sit.jsonl --output_dir DIR
+    python -m open_instruct.training.launch --nproc_per_node 8 -m open_instruct.finetune \
+        --deepspeed ds_configs/zero3.json --config settings.yaml
 
 Rows are encoded with a chat template (`core/chat.py`), packed without leaks between them, and the loss is taken on the
-assistant's tokens only. A run that was interrupted goes on from its last whole checkpoint when the same command is
-given again; with other settings, rows or base it is refused.
+assistant's tokens only. What the run will take is told first. A run that was interrupted goes on from its last whole
+checkpoint when the same command is given again; with other settings, rows or base it is refused. After a SIGTERM it
+saves a checkpoint and exits with 75. `--config FILE.yaml` sets flags by their names; flags beside it win.
 """
 
 import json
+import logging
 import os
+import shutil
+import sys
 import time
+import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import datasets
 import torch
 import transformers
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
-from transformers import (
-    PreTrainedTokenizerBase,
-    ProgressCallback,
-    TrainerCallback,
-    TrainerState,
-    set_seed,
-)
-from trl import SFTConfig, SFTTrainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback, set_seed
+from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
+from trl import SFTTrainer
 
 from open_instruct.core import checkpoint
-from open_instruct.core.chat import set_template, template_names
-from open_instruct.core.command import help_field, run
+from open_instruct.core.chat import set_template
+from open_instruct.core.command import guarded, run
 from open_instruct.core.errors import UserError, full_disk_told
 from open_instruct.core.only_run import only_run
 from open_instruct.core.run_info import RunInfo, finished
-from open_instruct.training.packing import PackedRows
-from open_instruct.training.resume import MarkWholeCheckpoint, delete_torn_checkpoints, last_whole_checkpoint
-from open_instruct.training.rows import encoded_rows
+from open_instruct.training import plan
+from open_instruct.training.adapters import adapter_config, load_in_4_bits, refuse_missing_layers
+from open_instruct.training.interruption import Interrupted, StopOnSigterm
+from open_instruct.training.model_card import write_model_card
+from open_instruct.training.packing import PackedRows, packed, real_tokens
+from open_instruct.training.resume import (
+    MarkWholeCheckpoint,
+    copy_result,
+    delete_torn_checkpoints,
+    has_result,
+    last_whole_checkpoint,
+    trained_to_its_end,
+)
+from open_instruct.training.rows import Counts, encode_rows, open_rows
+from open_instruct.training.settings import Settings, Training, with_flags_of_file
+from open_instruct.training.sources import Source, sources
+from open_instruct.training.speed import Speed, flops_per_token, peak_flops
+
+T = TypeVar("T")
 
 
 @dataclass
-class Settings:
-    model_name_or_path: str = help_field("checkpoint folder (or hub name) to start from")
-    train_file: str = help_field("JSONL or JSON rows: conversations, or instruction / input / output; .gz too")
-    prompt_template: str = help_field(
-        f"chat template, written into the checkpoint: {', '.join(template_names())}, or 'model' for the model's own",
-        "tulu",
-    )
-    total_batch_size: int = help_field("rows (with packing: packed rows) an optimizer step, over all devices", 128)
-    max_train_rows: int = help_field("only the first so many rows; -1 for all", -1)
+class Prepared:
+    """What the first process finds out before anything is trained, and tells the others.
 
+    Attributes:
+        description: what the result depends on.
+        start: checkpoint to go on from.
+        counts: of the rows.
+        shape: of the model.
+    """
 
-@dataclass
-class Training(SFTConfig):
-    """TRL's settings, with the defaults of the sequential-instruction paper (arXiv 2403.07794, scripts of its
-    release)."""
-
-    output_dir: str = help_field("folder of the fine-tuned checkpoint", "output/finetuned")
-    learning_rate: float = help_field("peak learning rate", 2e-5)
-    lr_scheduler_type: str = help_field("how the learning rate falls", "linear")
-    warmup_steps: float = help_field("below 1: share of all steps that warm up; else their number", 0.03)
-    weight_decay: float = help_field("decoupled weight decay", 0.0)
-    num_train_epochs: float = help_field("passes over the rows", 3.0)
-    max_length: int = help_field(
-        "longest row in tokens, and length of a packed row; the rest of a row is cut off", 2048
-    )
-    packing: bool = help_field("put several rows into one sequence, without attention between them", True)
-    shuffle_dataset: bool = help_field("shuffle the rows before packing", True)
-    per_device_train_batch_size: int = help_field("rows (packed rows) a forward pass a device", 1)
-    save_steps: float = help_field("optimizer steps between checkpoints", 500)
-    save_total_limit: int = help_field("checkpoints kept", 2)
-    logging_first_step: bool = help_field("log the first step's loss too: what the last one is compared with", True)
-    report_to: str = help_field("tensorboard, wandb or none", "none")
-    bf16: bool | None = field(default=None, metadata={"help": "bfloat16; by default where a GPU has it"})
-
-    def __post_init__(self):
-        if self.bf16 is None:
-            self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
-        super().__post_init__()
+    description: dict[str, Any]
+    start: str | None
+    counts: Counts
+    shape: plan.Shape
 
 
 def main(settings: Settings, training: Training) -> None:
-    """Encode the rows, train, write the checkpoint.
+    """Encode the rows, tell what the run will take, train, write the checkpoint.
 
     Raises:
-        UserError: base, rows or settings cannot be used, the folder holds checkpoints of other ones, or another process
-            is training there.
+        UserError: base, rows or settings cannot be used, the folder holds checkpoints of other ones, the disk is too
+            small, or another process is training there.
+        Interrupted: a SIGTERM came; a checkpoint was saved.
     """
     first = training.process_index == 0
-    tokenizer, end_of_turn = load_tokenizer(settings)
-    training.gradient_accumulation_steps = accumulation(settings, training)
-    description = describe(settings, training)
+    _quiet()
     with ExitStack() as stack:
-        if first:
-            stack.enter_context(only_run(training.output_dir, "training"))
-        if finished(training.output_dir, description) and checkpoint.has_weights(Path(training.output_dir)):
-            if first:
-                print(f"{training.output_dir}: already finished with these settings; delete the folder to train again")
-            return
-        if first:
-            delete_torn_checkpoints(training.output_dir)
-        PartialState().wait_for_everyone()
-        start = last_whole_checkpoint(training.output_dir, description)
-        dataset, counts = encoded_rows(settings.train_file, training.max_length, tokenizer, settings.max_train_rows)
-        if first:
-            _print_counts(counts, training)
-            if start:
-                print(f"going on from {start}", flush=True)
-            info = stack.enter_context(RunInfo(training.output_dir, description, seed=training.seed))
-        stack.enter_context(full_disk_told(training.output_dir))
-        transformers.utils.logging.disable_progress_bar()  # a bar for each checkpoint written, across the one of ours
-        datasets.disable_progress_bars()
-        set_seed(training.seed)
         clock = time.monotonic()
-        state = TrainerState.load_from_json(os.path.join(start, "trainer_state.json")) if start else None
-        trained = state is not None and state.global_step >= state.max_steps
-        base = start if trained else settings.model_name_or_path
-        trainer = build_trainer(base, training, dataset, tokenizer, end_of_turn, description)
-        if trained:  # killed after its last step; `train` would do one step more
-            trainer.state = state
-        else:
-            trainer.train(resume_from_checkpoint=start)
-        trainer.save_model(training.output_dir)
+        ready = told_by_the_first(first, lambda: prepare(settings, training, stack))
+        if ready is None:
+            return
+        training.gradient_accumulation_steps = accumulation(settings, training)
+        if deepspeed := getattr(training, "hf_deepspeed_config", None):  # it was filled in when that was not known
+            deepspeed.config["gradient_accumulation_steps"] = training.gradient_accumulation_steps
+            deepspeed.config["train_batch_size"] = settings.total_batch_size
+        tokenizer, end_of_turn = load_tokenizer(settings)
+        with PartialState().main_process_first():
+            rows = batch_rows(_rows_folder(training) / "train.arrow", training)
+            eval_rows = batch_rows(_rows_folder(training) / "eval.arrow", training) if settings.eval_file else None
+        results = ready.counts.figures()
         if first:
-            losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-            info.add(**counts, first_loss=losses[0], last_loss=losses[-1], steps=trainer.state.global_step)
+            _tell(ready, len(rows), settings, training)
+            info = stack.enter_context(RunInfo(training.output_dir, ready.description, seed=training.seed))
+        stack.enter_context(full_disk_told(training.output_dir))
+        if ready.start and trained_to_its_end(ready.start):  # killed after its last step: nothing is left but to copy
+            state = trained_to_its_end(ready.start)
+            if first:
+                copy_result(Path(ready.start), Path(training.output_dir))
+        else:
+            stop = stack.enter_context(StopOnSigterm())
+            set_seed(training.seed)
+            trainer = build_trainer(settings, training, rows, tokenizer, end_of_turn, ready, eval_rows)
+            trainer.add_callback(stop)
+            trainer.train(resume_from_checkpoint=ready.start)
+            state = trainer.state
+            if stop.stopped:
+                raise Interrupted(state.global_step)
+            trainer.save_model(training.output_dir)
+        if first:
+            losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+            results |= {"first_loss": losses[0], "last_loss": losses[-1], "steps": state.global_step}
+            info.add(**results)
+            Path(training.output_dir, "training_args.bin").unlink(missing_ok=True)  # a pickle, of use to nobody else
+            write_model_card(Path(training.output_dir), ready.description, results)
+            shutil.rmtree(_rows_folder(training))
             print(
-                f"loss {losses[0]:.4f} -> {losses[-1]:.4f} in {trainer.state.global_step} steps and "
+                f"loss {losses[0]:.4f} -> {losses[-1]:.4f} in {state.global_step} steps and "
                 f"{time.monotonic() - clock:.0f} s; checkpoint in {training.output_dir}"
             )
+        PartialState().wait_for_everyone()
+
+
+def told_by_the_first(first: bool, work: Callable[[], T]) -> T:
+    """The result of `work`, done by the first process alone; where it fails, it alone says so, and the others end."""
+    result = [work() if first else None]
+    if PartialState().num_processes > 1:
+        broadcast_object_list(result)
+    return result[0]
+
+
+def prepare(settings: Settings, training: Training, stack: ExitStack) -> Prepared | None:
+    """Check everything and encode the rows; None where the run is finished already.
+
+    Args:
+        stack: what holds until the end of the run: the lock on its folder.
+
+    Raises:
+        UserError: see `main`.
+    """
+    tokenizer, _ = load_tokenizer(settings)
+    training.gradient_accumulation_steps = accumulation(settings, training)
+    adapter = adapter_config(settings)
+    files = sources(settings.train_file)
+    description = describe(settings, training)
+    stack.enter_context(only_run(training.output_dir, "training"))
+    if finished(training.output_dir, description) and has_result(Path(training.output_dir)):
+        print(f"{training.output_dir}: already finished with these settings; delete the folder to train again")
+        return None
+    delete_torn_checkpoints(training.output_dir)
+    start = last_whole_checkpoint(training.output_dir, description)
+    _, config = checkpoint.load_tokenizer(settings.model_name_or_path)
+    folder = _rows_folder(training)
+    shutil.rmtree(folder, ignore_errors=True)
+    with full_disk_told(training.output_dir):
+        counts = encode_rows(
+            files, training.max_length, tokenizer, folder / "train.arrow", settings.max_train_rows, training.seed
+        )
+        if settings.eval_file:
+            encode_rows([Source(settings.eval_file)], training.max_length, tokenizer, folder / "eval.arrow")
+    return Prepared(description, start, counts, plan.shape_of(config, adapter))
 
 
 def describe(settings: Settings, training: Training) -> dict[str, Any]:
     """What the result depends on, as JSON can hold it: the settings, and the contents of the rows and of the base."""
     chosen = {one.name: getattr(training, one.name) for one in fields(training)}
     plain = {
-        **asdict(settings),
+        **{name: value for name, value in asdict(settings).items() if name != "eval_file"},
         **{name: value for name, value in chosen.items() if not name.startswith(_HARMLESS)},
         "world_size": training.world_size,
-        "train_file_sha256": _rows_digest(settings.train_file),
+        "sharding": plan.sharding_of(training).name,
+        "train_file_amount": [(file.rows, file.times) for file in sources(settings.train_file)],
+        "train_file_sha256": [_rows_digest(file.path) for file in sources(settings.train_file)],
         "base_digest": _base_digest(settings.model_name_or_path),
     }
     return json.loads(json.dumps(plain, default=lambda one: one.to_dict() if hasattr(one, "to_dict") else str(one)))
@@ -152,7 +195,7 @@ _HARMLESS = (
     *("logging_", "save_steps", "save_total_limit", "save_strategy", "save_on_each_node", "eval_", "per_device_eval"),
     *("do_", "resume_from_checkpoint", "local_rank", "ddp_", "dataloader_num_workers", "dataloader_pin_memory"),
     *("dataloader_persistent_workers", "dataloader_prefetch_factor", "dataset_num_proc", "torch_empty_cache_steps"),
-    *("skip_memory_metrics", "debug", "include_num_input_tokens_seen", "_"),
+    *("skip_memory_metrics", "debug", "include_num_input_tokens_seen", "_", "deepspeed", "fsdp", "dataset_kwargs"),
 )
 
 
@@ -172,35 +215,6 @@ def _base_digest(model: str) -> str:
 def _on_hub(model: str) -> bool:
     """Whether `model` can only be meant as a name on the hub: no folder here, and `name` or `owner/name`."""
     return not os.path.exists(model) and model.count("/") <= 1 and not model.startswith((".", "/"))
-
-
-def build_trainer(
-    base: str,
-    training: Training,
-    dataset: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    end_of_turn: int,
-    description: dict[str, Any],
-) -> SFTTrainer:
-    """TRL's trainer on the model `base`, with checkpoints that are marked once whole, and one quiet progress bar."""
-    # In float32 even where bf16 is on: that is autocast, and the optimizer needs weights in which a step of 2e-5 does
-    # not round away. 16 bytes a parameter with Adam (4 weights, 4 gradients, 8 moments) instead of 8.
-    model = checkpoint.load_model(base, torch.float32)
-    model.generation_config.eos_token_id = end_of_turn
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    trainer = _Trainer(
-        model=model,
-        args=training,
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        callbacks=[MarkWholeCheckpoint(description), _LogLastStep()],
-    )
-    if training.packing and "flash" not in model.config._attn_implementation:
-        trainer.data_collator = PackedRows(tokenizer.pad_token_id)
-    if not training.disable_tqdm:
-        trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(_Bar())
-    return trainer
 
 
 def load_tokenizer(settings: Settings) -> tuple[PreTrainedTokenizerBase, int]:
@@ -237,25 +251,130 @@ def accumulation(settings: Settings, training: Training) -> int:
     return passes
 
 
-def _print_counts(counts: dict[str, int], training: Training) -> None:
-    length = f"{training.max_length:,} tokens"
-    passes = f"{training.num_train_epochs:g} epochs" if training.max_steps < 0 else f"{training.max_steps:,} steps"
-    print(
-        f"rows: {counts['rows_read']:,} read = {counts['rows_kept']:,} kept + {counts['rows_without_answer']:,} "
-        f"without an answer\n  + {counts['rows_cut_before_answer']:,} with an answer beyond {length}; "
-        f"{counts['rows_truncated']:,} of the kept are cut off there\n"
-        f"tokens an epoch: {counts['tokens']:,}, {counts['trained_tokens']:,} of them trained on (the assistant's)\n"
-        f"training: {passes} on {training.world_size} device(s)",
-        flush=True,
+def batch_rows(file: Path, training: Training) -> Dataset:
+    """The encoded rows as batches are made of them: packed, or as they are; shuffled, if that is set."""
+    rows = open_rows(file)
+    seed = training.seed if training.shuffle_dataset else None
+    if training.packing:
+        return packed(rows, training.max_length, seed)
+    return rows if seed is None else rows.shuffle(seed=seed)
+
+
+def build_trainer(
+    settings: Settings,
+    training: Training,
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    end_of_turn: int,
+    ready: Prepared,
+    eval_rows: Dataset | None = None,
+) -> SFTTrainer:
+    """TRL's trainer, with checkpoints that are marked once whole, figures of speed, and one quiet progress bar."""
+    model = _load_model(settings, training)
+    refuse_missing_layers(model, settings)
+    model.generation_config.eos_token_id = end_of_turn
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    training.dataset_kwargs = {**(training.dataset_kwargs or {}), "skip_prepare_dataset": True}  # they are prepared
+    if eval_rows is not None and training.eval_strategy == "no":
+        training.eval_strategy = transformers.IntervalStrategy.STEPS
+    trainer = _Trainer(
+        model=model,
+        args=training,
+        train_dataset=rows,
+        eval_dataset=eval_rows,
+        processing_class=tokenizer,
+        callbacks=[MarkWholeCheckpoint(ready.description), _LogLastStep()],
+        peft_config=adapter_config(settings),
     )
+    if training.packing and "flash" not in model.config._attn_implementation:
+        trainer.data_collator = PackedRows(tokenizer.pad_token_id)
+    flops = flops_per_token(ready.shape, ready.counts, settings.adapter)
+    trainer.speed = Speed(flops, peak_flops(training.device, training.bf16), training.device)
+    if not training.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(_Bar())
+    return trainer
+
+
+def _load_model(settings: Settings, training: Training) -> PreTrainedModel:
+    base = settings.model_name_or_path
+    if settings.use_qlora:
+        model = load_in_4_bits(base, training.bf16)
+    else:
+        if training.fsdp and (training.fsdp_config or {}).get("cpu_ram_efficient_loading"):
+            # The first process alone reads the weights; the others get theirs when the model is split.
+            os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "true"
+        # In float32 even where bf16 is on: that is autocast, and the optimizer needs weights in which a step of 2e-5
+        # does not round away. 16 bytes a parameter with Adam (4 weights, 4 gradients, 8 moments) instead of 8.
+        model = checkpoint.load_model(base, torch.float32)
+    model.set_attn_implementation(_attention(settings, training))
+    return model
+
+
+def _attention(settings: Settings, training: Training) -> str:
+    if settings.attn_implementation != "auto":
+        return settings.attn_implementation
+    if training.device.type == "cuda" and (training.bf16 or training.fp16):  # flash attention knows no float32
+        if is_flash_attn_3_available():
+            return "flash_attention_3"
+        if is_flash_attn_2_available():
+            return "flash_attention_2"
+    return "sdpa"
+
+
+def _rows_folder(training: Training) -> Path:
+    """Where the encoded rows lie while the run lasts."""
+    return Path(training.output_dir, ".rows")
+
+
+def _tell(ready: Prepared, rows: int, settings: Settings, training: Training) -> None:
+    sharding = plan.sharding_of(training)
+    memory = plan.memory_of(ready.shape, settings, training, sharding)
+    print(plan.told(ready.counts, rows, ready.shape, memory, settings, training, sharding), flush=True)
+    plan.check_disk(ready.shape, settings, training, sharding, plan.steps_of(rows, training))
+    if ready.start:
+        print(f"going on from {ready.start}", flush=True)
+
+
+def _quiet() -> None:
+    transformers.utils.logging.disable_progress_bar()  # a bar for each checkpoint written, across the one of ours
+    datasets.disable_progress_bars()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    # That the trainer counts passes itself, and that a disk tells files' ages in whole seconds.
+    logging.getLogger("accelerate.accelerator").setLevel(logging.ERROR)
+    logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)
 
 
 class _Trainer(SFTTrainer):
-    """TRL's trainer without its count of tokens, which takes a batch for one row (see training/packing.py)."""
+    """TRL's trainer with our count of tokens and speed, an adapter that knows how a turn ends, and no model card."""
+
+    speed: Speed | None = None
+
+    def get_batch_samples(self, *args, **kwargs):
+        self.speed.step_begins()
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        self.speed.saw(sum(real_tokens(batch) for batch in batches))
+        return batches, items
+
+    def _maybe_log_save_evaluate(self, *args, **kwargs):
+        self.speed.step_ends()
+        super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        self._metrics["train"].pop("num_tokens", None)
+        for metrics in self._metrics.values():  # TRL takes a batch for one row (see training/packing.py)
+            metrics.pop("num_tokens", None)
+        if "loss" in logs and (own := self.speed.figures()):
+            mean = self.accelerator.reduce(torch.tensor(list(own.values()), device=self.args.device), "mean")
+            logs |= dict(zip(own, (round(value, 4) for value in mean.tolist()), strict=True))
         super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:  # an adapter's folder has none otherwise, and merging would take the base's
+            self.accelerator.unwrap_model(self.model).generation_config.save_pretrained(output_dir)
+
+    def create_model_card(self, *args, **kwargs) -> None:
+        """Ours is written at the end."""
 
 
 class _LogLastStep(TrainerCallback):
@@ -267,12 +386,32 @@ class _LogLastStep(TrainerCallback):
 
 
 class _Bar(ProgressCallback):
-    """The progress bar with the loss at its end, instead of a line of eight figures every few steps."""
+    """The progress bar with the figures of the last log at its end, instead of a line of them every few steps."""
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and self.training_bar is not None and "loss" in logs:
-            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}")
+            shown = {"loss": f"{logs['loss']:.4f}", "lr": f"{logs.get('learning_rate', 0):.1e}"}
+            shown |= {short: logs[name] for name, short in _SHOWN.items() if name in logs}
+            self.training_bar.set_postfix(shown)
+
+
+_SHOWN = {"tokens_per_second": "tokens/s", "mfu": "MFU", "peak_memory_gib": "GiB", "eval_loss": "eval"}
+
+
+def _start() -> None:
+    try:
+        run(main, Settings, Training, arguments=with_flags_of_file(sys.argv[1:]))
+    except Interrupted:
+        _part()
+        raise
+    _part()
+
+
+def _part() -> None:
+    """All processes let go of each other; one that just ends may abort at it, and its exit code would be that."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    run(main, Settings, Training)
+    guarded(_start)

@@ -12,15 +12,26 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from open_instruct.core.command import run
 from open_instruct.core.errors import UserError
 from open_instruct.core.only_run import only_run
-from open_instruct.finetune import Settings, Training, accumulation, build_trainer, describe, load_tokenizer, main
+from open_instruct.finetune import (
+    Prepared,
+    accumulation,
+    batch_rows,
+    build_trainer,
+    describe,
+    load_tokenizer,
+    main,
+)
 from open_instruct.miniature.make_data import training_rows
+from open_instruct.training.plan import shape_of
 from open_instruct.training.resume import delete_torn_checkpoints, last_whole_checkpoint
-from open_instruct.training.rows import encoded_rows
+from open_instruct.training.rows import encode_rows, open_rows
+from open_instruct.training.settings import Settings, Training
+from open_instruct.training.sources import sources
 
 BASE = Path(__file__).parents[1] / "open_instruct" / "miniature" / "base"
 
@@ -33,7 +44,7 @@ def rows(tmp_path):
 
 
 def settings(rows, **more):
-    return Settings(str(BASE), str(rows), **more)
+    return Settings(str(BASE), [str(rows)], **more)
 
 
 def training(folder, **more):
@@ -45,8 +56,16 @@ def training(folder, **more):
         logging_steps=1,
         learning_rate=1e-3,
         warmup_steps=1,
+        report_to="none",
     )
     return Training(str(folder), **{**options, **more})
+
+
+def encoded(path, length, tokenizer, most=-1):
+    """The rows of a file as they are trained on, and their counts."""
+    file = Path(path).with_suffix(".arrow")
+    counts = encode_rows(sources([str(path)]), length, tokenizer, file, most)
+    return open_rows(file), counts
 
 
 def test_a_short_run_writes_a_checkpoint_that_knows_its_template_and_its_end(tmp_path, rows, capsys):
@@ -70,7 +89,7 @@ def test_conversations_and_instruction_rows_are_both_read(tmp_path):
     one, two = tmp_path / "one.jsonl", tmp_path / "two.json"
     one.write_text(json.dumps({"dataset": "x", "id": "1", "messages": messages}))
     two.write_text(json.dumps([{"instruction": "Copy the list.", "input": "fig pear", "output": "fig pear"}]))
-    datasets = [encoded_rows(str(path), 64, tokenizer)[0][:] for path in (one, two)]
+    datasets = [encoded(path, 64, tokenizer)[0][:] for path in (one, two)]
     assert datasets[0] == datasets[1]
 
 
@@ -80,12 +99,12 @@ def test_a_row_cut_before_its_answer_is_dropped_and_counted(tmp_path):
     short = {"instruction": "Copy the list.", "input": "fig", "output": "fig " * 100}
     path.write_text(json.dumps(long) + "\n" + json.dumps(short) + "\n")
     tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
-    dataset, counts = encoded_rows(str(path), 64, tokenizer)
-    assert counts["rows_read"] == 2 and counts["rows_cut_before_answer"] == 1 and counts["rows_kept"] == 1
-    assert counts["rows_truncated"] == 1 and counts["tokens"] == 64 == len(dataset[0]["input_ids"])
+    dataset, counts = encoded(path, 64, tokenizer)
+    assert counts.rows_read == 2 and counts.rows_cut_before_answer == 1 and counts.rows_kept == 1
+    assert counts.rows_truncated == 1 and counts.tokens == 64 == len(dataset[0]["input_ids"])
     path.write_text(json.dumps(long))
     with pytest.raises(UserError, match="no row has an assistant token within --max_length 64"):
-        encoded_rows(str(path), 64, tokenizer)
+        encoded(path, 64, tokenizer)
 
 
 @pytest.mark.parametrize(("length", "packed_rows"), [(512, 1), (80, 2)])
@@ -95,12 +114,14 @@ def test_the_loss_of_a_packed_batch_is_that_of_its_rows_alone(tmp_path, rows, le
     def loss_and_tokens(packing):
         arguments = training(tmp_path, max_length=length, packing=packing, per_device_train_batch_size=7)
         tokenizer, end_of_turn = load_tokenizer(settings(rows))
-        dataset, counts = encoded_rows(str(rows), length, tokenizer, most=7)
-        trainer = build_trainer(str(BASE), arguments, dataset, tokenizer, end_of_turn, {})
+        _, counts = encoded(rows, length, tokenizer, most=7)
+        ready = Prepared({}, None, counts, shape_of(AutoConfig.from_pretrained(BASE), None))
+        dataset = batch_rows(rows.with_suffix(".arrow"), arguments)
+        trainer = build_trainer(settings(rows), arguments, dataset, tokenizer, end_of_turn, ready)
         assert len(trainer.train_dataset) == (packed_rows if packing else 7)
         (batch,) = trainer.get_train_dataloader()
         # What the first token of a row predicts from is another row's, so it is never learned.
-        assert counts["trained_tokens"] == int((batch["labels"] != -100).sum())
+        assert counts.trained_tokens == int((batch["labels"] != -100).sum())
         with torch.no_grad():
             return float(trainer.compute_loss(trainer.model.eval(), dict(batch)))
 
@@ -112,7 +133,7 @@ def test_bfloat16_is_of_the_arithmetic_and_not_of_the_weights(tmp_path, rows):
     AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.bfloat16).save_pretrained(tmp_path / "base")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(BASE / name, tmp_path / "base")
-    chosen = Settings(str(tmp_path / "base"), str(rows), total_batch_size=1, max_train_rows=8)
+    chosen = Settings(str(tmp_path / "base"), [str(rows)], total_batch_size=1, max_train_rows=8)
     main(chosen, training(tmp_path / "out", max_steps=2, bf16=True))
     saved = load_file(tmp_path / "out" / "model.safetensors")
     assert {weights.dtype for weights in saved.values()} == {torch.float32}
@@ -151,7 +172,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_named(tmp_path, rows, change
     out = tmp_path / "out"
 
     def start(**more):
-        chosen = Settings(str(base), str(rows), total_batch_size=4, max_train_rows=40)
+        chosen = Settings(str(base), [str(rows)], total_batch_size=4, max_train_rows=40)
         main(chosen, training(out, max_steps=2, save_steps=1, **more))
 
     start()
@@ -213,7 +234,7 @@ def test_on_a_terminal_there_is_one_bar_and_no_line_of_figures(tmp_path, rows, c
     assert "4/4" in printed.err and "loss=" in printed.err
     assert {line.split("%")[0].strip() for line in printed.err.splitlines()} <= {"", "0", "25", "50", "75", "100"}
     assert "{" not in printed.out + printed.err
-    assert len(printed.out.splitlines()) <= 5
+    assert "packing: " in printed.out and "memory of a device" in printed.out
 
 
 @pytest.mark.slow
@@ -268,8 +289,8 @@ def test_a_row_without_answer_is_dropped_and_counted(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"instruction": "Copy it.", "output": "a"}\n{"instruction": "Copy it.", "output": " "}\n')
     tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
-    _, counts = encoded_rows(str(path), 64, tokenizer)
-    assert (counts["rows_read"], counts["rows_kept"], counts["rows_without_answer"]) == (2, 1, 1)
+    _, counts = encoded(path, 64, tokenizer)
+    assert (counts.rows_read, counts.rows_kept, counts.rows_without_answer) == (2, 1, 1)
 
 
 def test_a_row_that_is_neither_kind_is_named(tmp_path):
@@ -277,4 +298,4 @@ def test_a_row_that_is_neither_kind_is_named(tmp_path):
     path.write_text('{"instruction": "Copy it.", "output": "a"}\n{"question": "Copy it."}\n')
     tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
     with pytest.raises(UserError, match="rows.jsonl:2: field 'instruction' is missing"):
-        encoded_rows(str(path), 64, tokenizer)
+        encoded(path, 64, tokenizer)

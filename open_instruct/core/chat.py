@@ -8,7 +8,9 @@ assistant's tokens only (`encode`).
 from collections.abc import Sequence
 from pathlib import Path
 
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from open_instruct.core.errors import UserError
 
@@ -66,11 +68,54 @@ def encode(
         )
     if not conversations:
         return [], []
-    encoded = tokenizer.apply_chat_template(
-        list(conversations), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    texts, turns = render_jinja_template(
+        list(conversations),
+        chat_template=tokenizer.chat_template,
+        return_assistant_tokens_mask=True,
+        **tokenizer.special_tokens_map,
     )
-    labels = [
-        [token if mine else -100 for token, mine in zip(ids, mask, strict=True)]
-        for ids, mask in zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
-    ]
-    return encoded["input_ids"], labels
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+    ids, labels = [], []
+    for text, spans, encoding in zip(texts, turns, encoded.encodings, strict=True):
+        own = _labels(encoding, spans)
+        if own is None:
+            own_ids, own = _encode_in_pieces(text, spans, tokenizer)
+        else:
+            own_ids = encoding.ids
+        ids.append(own_ids)
+        labels.append(own)
+    return ids, labels
+
+
+def _labels(encoding: Encoding, spans: Sequence[tuple[int, int]]) -> list[int] | None:
+    """The labels of a text whose `spans` of characters are the assistant's; None where a token reaches into one."""
+    ids = encoding.ids
+    labels = [-100] * len(ids)
+    for begin, end in spans:
+        # Some tokenizers leave a space out of every token.
+        first = next((token for at in range(begin, end) if (token := encoding.char_to_token(at)) is not None), None)
+        if first is None:
+            continue
+        if encoding.token_to_chars(first)[0] < begin:
+            return None
+        last = next(token for at in range(end - 1, begin - 1, -1) if (token := encoding.char_to_token(at)) is not None)
+        labels[first : last + 1] = ids[first : last + 1]
+    return labels
+
+
+def _encode_in_pieces(
+    text: str, spans: Sequence[tuple[int, int]], tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[int], list[int]]:
+    """As `encode`, with each answer tokenized apart from what comes before it.
+
+    For text in which a token holds the end of the prompt and the beginning of the answer (two line breaks, often). A
+    model that is asked has the prompt in tokens of its own: such a token never follows it.
+    """
+    begins = [0, *(begin for begin, _ in spans)]
+    ends = [0, *(end for _, end in spans)]
+    ids, labels = [], []
+    for begin, end, stop in zip(begins, ends, [*begins[1:], len(text)], strict=True):
+        (encoding,) = tokenizer([text[begin:stop]], add_special_tokens=False, verbose=False).encodings
+        ids += encoding.ids
+        labels += _labels(encoding, [(0, end - begin)])
+    return ids, labels

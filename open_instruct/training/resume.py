@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
+from open_instruct.core.checkpoint import has_weights
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import write_json
 
@@ -61,6 +62,37 @@ def last_whole_checkpoint(output_dir: str, description: dict[str, Any]) -> str |
             f"{output_dir} to train anew."
         )
     return str(folder)
+
+
+def trained_to_its_end(folder: str) -> TrainerState | None:
+    """The state of a checkpoint after its last step; None where steps are left."""
+    state = TrainerState.load_from_json(str(Path(folder, "trainer_state.json")))
+    return state if state.global_step >= state.max_steps else None
+
+
+def has_result(folder: Path) -> bool:
+    """Whether the weights of a model or of an adapter lie in the folder."""
+    return has_weights(folder) or (folder / "adapter_model.safetensors").is_file()
+
+
+def copy_result(folder: Path, into: Path) -> None:
+    """Copy model or adapter, tokenizer and their settings out of a checkpoint; what only training needs stays there.
+
+    The weights last, since they say that the others are there.
+    """
+    files = sorted({path for pattern in _RESULT for path in folder.glob(pattern)}, key=_is_weights)
+    for path in files:
+        shutil.copyfile(path, into / path.name)
+
+
+_RESULT = (
+    *("*.safetensors", "*.index.json", "config.json", "generation_config.json", "adapter_config.json", "tokenizer*"),
+    *("special_tokens_map.json", "added_tokens.json", "chat_template*", "vocab.*", "merges.txt", "spiece.model"),
+)
+
+
+def _is_weights(path: Path) -> bool:
+    return path.suffix == ".safetensors"
 
 
 def _checkpoints(output_dir: str) -> list[Path]:

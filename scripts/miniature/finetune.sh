@@ -17,9 +17,10 @@ SAVE_STEPS=${SAVE_STEPS:-200}                                      # optimizer s
 SEED=${SEED:-0}                                                    # of the order of the rows
 THREADS=${THREADS:-$(getconf _NPROCESSORS_ONLN)}                   # CPU threads
 
-exec accelerate launch --quiet --cpu --num_processes 1 --num_machines 1 --num_cpu_threads_per_process "$THREADS" \
-  --mixed_precision no --dynamo_backend no -m open_instruct.finetune \
+export OMP_NUM_THREADS=$THREADS
+exec python -m open_instruct.finetune \
   --model_name_or_path "$MODEL" --train_file "$TRAIN_FILE" --output_dir "$OUTPUT_DIR" --prompt_template tulu \
   --num_train_epochs "$EPOCHS" --learning_rate "$LEARNING_RATE" --warmup_steps 50 --adam_beta2 0.98 \
   --max_length "$LENGTH" --total_batch_size "$BATCH" --per_device_train_batch_size "$BATCH" \
-  --gradient_checkpointing false --use_cpu true --logging_steps 100 --save_steps "$SAVE_STEPS" --seed "$SEED" "$@"
+  --gradient_checkpointing false --use_cpu true --logging_steps 100 --save_steps "$SAVE_STEPS" --seed "$SEED" \
+  --report_to none "$@"

@@ -12,32 +12,31 @@ goes on, and nothing finished is asked again. `--dry_run True` says what all of 
 What a row carries between the steps: `state.py`. What is written at the end: `outputs.py`.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from open_instruct.core.command import help_field, run
-from open_instruct.core.errors import UserError
+from open_instruct.core.command import run
 from open_instruct.core.journal import Journal
 from open_instruct.core.only_run import only_run
 from open_instruct.core.records import Instruction, read_rows, write_json, write_rows
 from open_instruct.core.run_info import RunInfo
-from open_instruct.engines import identity, names, open_engine
+from open_instruct.engines import identity, open_engine
 from open_instruct.engines.base import Engine, Sampling
 from self_seq import hub, outputs, plan
 from self_seq.progress import Prices
-from self_seq.prompts import FOLDER, load_prompt
+from self_seq.prompts import load_prompt
 from self_seq.published import OPTIONS, options_line
 from self_seq.report.page import write_report
 from self_seq.screening.contamination import Contamination
 from self_seq.screening.screen import screen
+from self_seq.settings import Settings, check
+from self_seq.source import Source, digest
 from self_seq.state import changed, final, is_kept, original, state, with_new_state
 from self_seq.steps import NumberedRows, Spent, Step, ask, classify, count_tasks, extract, refine, respond, rewrite
 
@@ -45,59 +44,9 @@ OWN_ROW_BYTES = 1 << 40  # no limit: a row that was short enough to be read grow
 REWRITES = {"A": "rewrite_decompose", "B": "rewrite_prefix", "C": "rewrite_suffix"}  # D keeps the instruction
 
 
-@dataclass
-class Settings:
-    input_file: str = help_field("rows of instruction / input / output: JSONL or JSON, .gz too")
-    output_dir: str = help_field("folder of the journals and results; the same folder again goes on")
-    engine: str = help_field(f"who answers: {', '.join(names())}", "oracle")
-    engine_options: list[str] = help_field("settings of the engine, each NAME=VALUE", [])
-    iterations: int = help_field("times the instructions are rewritten", 2)
-    num_tasks: int = help_field(
-        "so many tasks in every instruction: each is counted first and grows by one an iteration until it holds them; "
-        "0: as the generator sees fit (option D), in --iterations",
-        0,
-    )
-    extract: bool = help_field("separate an input that stands within the instruction (FLAN) before rewriting", False)
-    refine: bool = help_field("let the generator check and repair each rewritten instruction", False)
-    it_answers: str = help_field(
-        "answers of it.jsonl: 'generator' (as in the paper), 'source' (the file's own), 'none' (no it.jsonl)",
-        "generator",
-    )
-    prompts: str = help_field("folder of prompt files", str(FOLDER))
-    attempts: int = help_field("times a row is asked before a step gives up on it", 3)
-    max_rows: int = help_field("only the first so many rows; -1 for all", -1)
-    sample_rows: int = help_field("only so many rows, drawn by the seed; 0 for all", 0)
-    temperature: float = help_field("of the generator's draws; 0 is greedy", 1.0)  # sampling as in the paper's release
-    top_p: float = help_field("share of probability kept", 0.9)
-    top_k: int = help_field("tokens kept; 0 for all", 50)
-    max_tokens: int = help_field("longest answer in tokens", 2048)
-    seed: int = help_field("of the draws", 42)
-    near_duplicates: float = help_field(
-        "drop rows whose words are this alike to an earlier row's (Jaccard similarity, such as 0.8); 0 keeps all", 0.0
-    )
-    decontaminate: list[str] = help_field(
-        "evaluation files or folders: rows and answers that share 13 words in a row with them are dropped", []
-    )
-    judge_rows: int = help_field("so many rewritten rows, drawn by the seed, have their tasks counted at the end", 0)
-    judge_engine: str = help_field("who counts them; empty: the generator", "")
-    judge_engine_options: list[str] = help_field("settings of that engine, each NAME=VALUE", [])
-    published: str = help_field(f"print our options beside the published ones of: {', '.join(OPTIONS)}", "alpaca")
-    price_in: float = help_field("price of a million prompt tokens, for costs", 0.0)
-    price_out: float = help_field("price of a million answer tokens, for costs", 0.0)
-    dry_run: bool = help_field("print rows, requests, tokens, cost and time, and ask nothing", False)
-    tokenizer: str = help_field("checkpoint folder that counts tokens in a dry run; empty: 4 characters a token", "")
-    measured_run: str = help_field("output folder of a small finished run, whose shares and rate a dry run takes", "")
-    tokens_per_second: float = help_field("answer tokens a second that the engine writes, for a dry run's time", 0.0)
-    source_name: str = help_field("name of the input set, for the dataset card", "")
-    source_license: str = help_field("its licence, as the Hugging Face hub names licences", "")
-    source_url: str = help_field("where it comes from", "")
-    push_to_hub: str = help_field("upload the result as this dataset, OWNER/NAME (HF_TOKEN says who you are)", "")
-    hub_public: bool = help_field("let everybody see it", False)
-
-
 def main(settings: Settings) -> None:
     """Run every step, then write the training files and the report and print the counts."""
-    _check(settings)
+    check(settings)
     if settings.dry_run:
         print(plan.table(_Generation(settings).plan()))
         return
@@ -108,25 +57,6 @@ def main(settings: Settings) -> None:
             info.add(**generation.run())
     if settings.push_to_hub:
         print(f"uploaded: {hub.push(Path(settings.output_dir), settings.push_to_hub, not settings.hub_public)}")
-
-
-def _check(settings: Settings) -> None:
-    if settings.it_answers not in ("generator", "source", "none"):
-        raise UserError(f"--it_answers {settings.it_answers}: expected generator, source or none")
-    if settings.iterations < 1 or settings.attempts < 1:
-        raise UserError("--iterations and --attempts must be at least 1")
-    if settings.max_rows == 0:
-        raise UserError("--max_rows must be at least 1, or -1 for all")
-    if settings.sample_rows < 0 or settings.judge_rows < 0:
-        raise UserError("--sample_rows and --judge_rows must be 0 or more")
-    if settings.num_tasks < 0 or settings.num_tasks == 1:
-        raise UserError("--num_tasks must be at least 2, or 0 to leave it to the generator")
-    if not 0 <= settings.near_duplicates <= 1:
-        raise UserError(f"--near_duplicates {settings.near_duplicates}: expected a similarity between 0 and 1")
-    if settings.published not in OPTIONS:
-        raise UserError(f"--published {settings.published}: expected one of {', '.join(OPTIONS)}")
-    if settings.push_to_hub:
-        hub.check(settings.push_to_hub)
 
 
 class _Generation:
@@ -148,12 +78,7 @@ class _Generation:
             settings.max_tokens, settings.temperature, settings.top_p, settings.top_k, seed=settings.seed
         )
         self.prices = Prices(settings.price_in, settings.price_out)
-        self.input_digest = _digest(settings.input_file)
-        self.sample: set[int] | None = None
-        self.count = sum(1 for _ in self._input_rows())
-        if settings.sample_rows and settings.sample_rows < self.count:
-            self.sample = set(Random(settings.seed).sample(range(self.count), settings.sample_rows))
-            self.count = settings.sample_rows
+        self.source = Source(settings)
         self.engine_identity = identity(settings.engine, settings.engine_options)
         self.contamination = Contamination(settings.decontaminate) if settings.decontaminate else None
         self.dropped: dict[int, dict[str, Any]] = {}  # by the screening
@@ -162,7 +87,8 @@ class _Generation:
         self.options: list[dict[str, int]] = []  # rows by option, an iteration
         self.spent: dict[str, Spent] = {}  # by step, in this process
 
-    def plan(self) -> "plan.Plan":
+    def plan(self) -> plan.Plan:
+        """What the run would ask."""
         return plan.make(self.settings, self.prompts, lambda: self._rows(self.settings.input_file), self.iterations)
 
     def check_journals(self) -> None:
@@ -207,7 +133,7 @@ class _Generation:
         settings = self.settings
         if not settings.near_duplicates and self.contamination is None:
             return {}
-        about = {"input": self.input_digest, **self._row_settings()}
+        about = {"input": self.source.digest, **self.source.settings}
         path = self.folder / "screening.json"
         try:
             found = json.loads(path.read_bytes())
@@ -215,8 +141,8 @@ class _Generation:
                 return {int(number): dropped for number, dropped in found["dropped"].items()}
         except (OSError, ValueError, KeyError):
             pass  # none yet, or of other rows
-        rows = ((number, row.prompt) for number, row in self._input_rows())
-        dropped = screen(rows, settings.near_duplicates or None, self.contamination, self.count)
+        rows = ((number, row.prompt) for number, row in self.source.rows())
+        dropped = screen(rows, settings.near_duplicates or None, self.contamination, self.source.count)
         write_json(path, {"about": about, "dropped": dropped})
         return dropped
 
@@ -243,7 +169,9 @@ class _Generation:
         options_asked = "ABC" if self.settings.num_tasks else "ABCD"
         step = classify(self.prompts[self.classify_prompt], options_asked)
         with self._journal(folder, "classify", source) as options:
-            self._ask(step, lambda: self._open_rows(source), options, f"iteration {iteration}: classify")
+            # Nothing has been kept yet in the first iteration: a pass over a million rows less.
+            known = self.source.count - len(self.dropped) if iteration == 1 and not self.tasks else None
+            self._ask(step, lambda: self._open_rows(source), options, f"iteration {iteration}: classify", count=known)
             self._count_options(iteration, options)
 
             def chosen() -> NumberedRows:
@@ -397,19 +325,12 @@ class _Generation:
     def _rows(self, path: str) -> NumberedRows:
         """The rows of the input or of an iteration's result, with their numbers, each with its state."""
         if path == self.settings.input_file:
-            for number, row in self._input_rows():
+            for number, row in self.source.rows():
                 yield number, self._with_first_steps(with_new_state(row, number))
         else:
             for where, content in read_rows(path, OWN_ROW_BYTES):
                 row = Instruction.from_json(content, where)
                 yield state(row)["row"], row
-
-    def _input_rows(self) -> NumberedRows:
-        limit = None if self.settings.max_rows < 0 else self.settings.max_rows
-        for number, (where, content) in enumerate(islice(read_rows(self.settings.input_file), limit)):
-            row = Instruction.from_json(content, where)
-            if self.sample is None or number in self.sample:
-                yield number, row
 
     def _with_first_steps(self, row: Instruction) -> Instruction:
         """The row as the screening and the steps before the first iteration leave it."""
@@ -436,29 +357,21 @@ class _Generation:
         journal: Journal,
         label: str,
         engine: Engine | None = None,
+        count: int | None = None,
     ) -> None:
-        count = sum(1 for _ in rows())
+        if count is None:
+            count = sum(1 for _ in rows())
         spent = ask(
             step, rows, count, journal, engine or self.engine, self.sampling, self.settings.attempts, label, self.prices
         )
         self.spent[step.name] = self.spent.get(step.name, Spent()) + spent
-
-    def _row_settings(self) -> dict[str, Any]:
-        """What decides which rows of the input are asked about."""
-        settings = self.settings
-        return {
-            "max_rows": settings.max_rows,
-            "sample_rows": settings.sample_rows,
-            "near_duplicates": settings.near_duplicates,
-            "decontaminate": settings.decontaminate,
-        }
 
     def _count_options(self, iteration: int, options: Journal) -> None:
         """Print which options were chosen, beside the published ones; a row that is not asked any more counts as D."""
         counts = dict.fromkeys(("A", "B", "C", "D", "unreadable"), 0)
         for number in options.rows():
             counts[options.get(number).get("option", "unreadable")] += 1
-        counts["D"] += self.count - len(self.dropped) - len(options)
+        counts["D"] += self.source.count - len(self.dropped) - len(options)
         self.options.append(counts)
         print(options_line(iteration, counts, "" if self.settings.num_tasks else self.settings.published))
 
@@ -477,8 +390,8 @@ class _Generation:
         settings = self.settings
         about: dict[str, Any] = {
             "step": step,
-            "input": self.input_digest if source == settings.input_file else _digest(source),
-            **self._row_settings(),
+            "input": self.source.digest if source == settings.input_file else digest(source),
+            **self.source.settings,
             "prompts": [self.prompts[name].digest for name in prompts],
             "extract": settings.extract,
             "num_tasks": settings.num_tasks,
@@ -495,12 +408,6 @@ class _Generation:
 
 def _path(folder: Path, step: str) -> Path:
     return folder / f"{step}.journal.jsonl"
-
-
-def _digest(path: str) -> str:
-    """Names a file's content, so that a journal never mixes the answers of two inputs."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 if __name__ == "__main__":
