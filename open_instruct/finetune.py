@@ -29,9 +29,7 @@ import transformers
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback, set_seed
-from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
-from trl import SFTTrainer
+from transformers import PreTrainedTokenizerBase, set_seed
 
 from open_instruct.core import checkpoint
 from open_instruct.core.chat import set_template
@@ -40,12 +38,11 @@ from open_instruct.core.errors import UserError, full_disk_told
 from open_instruct.core.only_run import only_run
 from open_instruct.core.run_info import RunInfo, finished
 from open_instruct.training import plan
-from open_instruct.training.adapters import adapter_config, load_in_4_bits, refuse_missing_layers
+from open_instruct.training.adapters import adapter_config, refuse_missing_layers
 from open_instruct.training.interruption import Interrupted, StopOnSigterm
 from open_instruct.training.model_card import write_model_card
-from open_instruct.training.packing import PackedRows, packed, real_tokens
+from open_instruct.training.packing import packed
 from open_instruct.training.resume import (
-    MarkWholeCheckpoint,
     copy_result,
     delete_torn_checkpoints,
     has_result,
@@ -56,6 +53,7 @@ from open_instruct.training.rows import Counts, encode_rows, open_rows
 from open_instruct.training.settings import Settings, Training, with_flags_of_file
 from open_instruct.training.sources import Source, sources
 from open_instruct.training.speed import Speed, flops_per_token, peak_flops
+from open_instruct.training.trainer import build_trainer
 
 T = TypeVar("T")
 
@@ -101,8 +99,8 @@ def main(settings: Settings, training: Training) -> None:
             rows = batch_rows(_rows_folder(training) / "train.arrow", training)
             eval_rows = batch_rows(_rows_folder(training) / "eval.arrow", training) if settings.eval_file else None
         results = ready.counts.figures()
+        told_by_the_first(first, lambda: _tell(ready, len(rows), settings, training))
         if first:
-            _tell(ready, len(rows), settings, training)
             info = stack.enter_context(RunInfo(training.output_dir, ready.description, seed=training.seed))
         stack.enter_context(full_disk_told(training.output_dir))
         if ready.start and trained_to_its_end(ready.start):  # killed after its last step: nothing is left but to copy
@@ -112,7 +110,11 @@ def main(settings: Settings, training: Training) -> None:
         else:
             stop = stack.enter_context(StopOnSigterm())
             set_seed(training.seed)
-            trainer = build_trainer(settings, training, rows, tokenizer, end_of_turn, ready, eval_rows)
+            flops = flops_per_token(ready.shape, ready.counts, settings.adapter)
+            speed = Speed(flops, peak_flops(training.device, training.bf16), training.device)
+            trainer = build_trainer(
+                settings, training, rows, tokenizer, end_of_turn, ready.description, speed, eval_rows
+            )
             trainer.add_callback(stop)
             trainer.train(resume_from_checkpoint=ready.start)
             state = trainer.state
@@ -134,11 +136,17 @@ def main(settings: Settings, training: Training) -> None:
 
 
 def told_by_the_first(first: bool, work: Callable[[], T]) -> T:
-    """The result of `work`, done by the first process alone; where it fails, it alone says so, and the others end."""
-    result = [work() if first else None]
-    if PartialState().num_processes > 1:
-        broadcast_object_list(result)
-    return result[0]
+    """The result of `work`, done by the first process alone; where that fails, it alone says so, and all end."""
+    told: list[Any] = [None, True]
+    try:
+        if first:
+            told = [work(), False]
+    finally:
+        if PartialState().num_processes > 1:
+            broadcast_object_list(told)
+    if told[1]:
+        sys.exit(1)
+    return told[0]
 
 
 def prepare(settings: Settings, training: Training, stack: ExitStack) -> Prepared | None:
@@ -162,6 +170,7 @@ def prepare(settings: Settings, training: Training, stack: ExitStack) -> Prepare
     delete_torn_checkpoints(training.output_dir)
     start = last_whole_checkpoint(training.output_dir, description)
     _, config = checkpoint.load_tokenizer(settings.model_name_or_path)
+    refuse_missing_layers(plan.without_weights(config), settings)
     folder = _rows_folder(training)
     shutil.rmtree(folder, ignore_errors=True)
     with full_disk_told(training.output_dir):
@@ -260,68 +269,6 @@ def batch_rows(file: Path, training: Training) -> Dataset:
     return rows if seed is None else rows.shuffle(seed=seed)
 
 
-def build_trainer(
-    settings: Settings,
-    training: Training,
-    rows: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    end_of_turn: int,
-    ready: Prepared,
-    eval_rows: Dataset | None = None,
-) -> SFTTrainer:
-    """TRL's trainer, with checkpoints that are marked once whole, figures of speed, and one quiet progress bar."""
-    model = _load_model(settings, training)
-    refuse_missing_layers(model, settings)
-    model.generation_config.eos_token_id = end_of_turn
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    training.dataset_kwargs = {**(training.dataset_kwargs or {}), "skip_prepare_dataset": True}  # they are prepared
-    if eval_rows is not None and training.eval_strategy == "no":
-        training.eval_strategy = transformers.IntervalStrategy.STEPS
-    trainer = _Trainer(
-        model=model,
-        args=training,
-        train_dataset=rows,
-        eval_dataset=eval_rows,
-        processing_class=tokenizer,
-        callbacks=[MarkWholeCheckpoint(ready.description), _LogLastStep()],
-        peft_config=adapter_config(settings),
-    )
-    if training.packing and "flash" not in model.config._attn_implementation:
-        trainer.data_collator = PackedRows(tokenizer.pad_token_id)
-    flops = flops_per_token(ready.shape, ready.counts, settings.adapter)
-    trainer.speed = Speed(flops, peak_flops(training.device, training.bf16), training.device)
-    if not training.disable_tqdm:
-        trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(_Bar())
-    return trainer
-
-
-def _load_model(settings: Settings, training: Training) -> PreTrainedModel:
-    base = settings.model_name_or_path
-    if settings.use_qlora:
-        model = load_in_4_bits(base, training.bf16)
-    else:
-        if training.fsdp and (training.fsdp_config or {}).get("cpu_ram_efficient_loading"):
-            # The first process alone reads the weights; the others get theirs when the model is split.
-            os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "true"
-        # In float32 even where bf16 is on: that is autocast, and the optimizer needs weights in which a step of 2e-5
-        # does not round away. 16 bytes a parameter with Adam (4 weights, 4 gradients, 8 moments) instead of 8.
-        model = checkpoint.load_model(base, torch.float32)
-    model.set_attn_implementation(_attention(settings, training))
-    return model
-
-
-def _attention(settings: Settings, training: Training) -> str:
-    if settings.attn_implementation != "auto":
-        return settings.attn_implementation
-    if training.device.type == "cuda" and (training.bf16 or training.fp16):  # flash attention knows no float32
-        if is_flash_attn_3_available():
-            return "flash_attention_3"
-        if is_flash_attn_2_available():
-            return "flash_attention_2"
-    return "sdpa"
-
-
 def _rows_folder(training: Training) -> Path:
     """Where the encoded rows lie while the run lasts."""
     return Path(training.output_dir, ".rows")
@@ -343,59 +290,6 @@ def _quiet() -> None:
     # That the trainer counts passes itself, and that a disk tells files' ages in whole seconds.
     logging.getLogger("accelerate.accelerator").setLevel(logging.ERROR)
     logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)
-
-
-class _Trainer(SFTTrainer):
-    """TRL's trainer with our count of tokens and speed, an adapter that knows how a turn ends, and no model card."""
-
-    speed: Speed | None = None
-
-    def get_batch_samples(self, *args, **kwargs):
-        self.speed.step_begins()
-        batches, items = super().get_batch_samples(*args, **kwargs)
-        self.speed.saw(sum(real_tokens(batch) for batch in batches))
-        return batches, items
-
-    def _maybe_log_save_evaluate(self, *args, **kwargs):
-        self.speed.step_ends()
-        super()._maybe_log_save_evaluate(*args, **kwargs)
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        for metrics in self._metrics.values():  # TRL takes a batch for one row (see training/packing.py)
-            metrics.pop("num_tokens", None)
-        if "loss" in logs and (own := self.speed.figures()):
-            mean = self.accelerator.reduce(torch.tensor(list(own.values()), device=self.args.device), "mean")
-            logs |= dict(zip(own, (round(value, 4) for value in mean.tolist()), strict=True))
-        super().log(logs, start_time)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:  # an adapter's folder has none otherwise, and merging would take the base's
-            self.accelerator.unwrap_model(self.model).generation_config.save_pretrained(output_dir)
-
-    def create_model_card(self, *args, **kwargs) -> None:
-        """Ours is written at the end."""
-
-
-class _LogLastStep(TrainerCallback):
-    """However few steps there are, the loss of the last one is known."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step >= state.max_steps:
-            control.should_log = True
-
-
-class _Bar(ProgressCallback):
-    """The progress bar with the figures of the last log at its end, instead of a line of them every few steps."""
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if state.is_world_process_zero and self.training_bar is not None and "loss" in logs:
-            shown = {"loss": f"{logs['loss']:.4f}", "lr": f"{logs.get('learning_rate', 0):.1e}"}
-            shown |= {short: logs[name] for name, short in _SHOWN.items() if name in logs}
-            self.training_bar.set_postfix(shown)
-
-
-_SHOWN = {"tokens_per_second": "tokens/s", "mfu": "MFU", "peak_memory_gib": "GiB", "eval_loss": "eval"}
 
 
 def _start() -> None:

@@ -6,32 +6,33 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from open_instruct.core.command import run
 from open_instruct.core.errors import UserError
 from open_instruct.core.only_run import only_run
 from open_instruct.finetune import (
-    Prepared,
     accumulation,
     batch_rows,
-    build_trainer,
     describe,
     load_tokenizer,
     main,
 )
 from open_instruct.miniature.make_data import training_rows
-from open_instruct.training.plan import shape_of
+from open_instruct.training.interruption import Interrupted
 from open_instruct.training.resume import delete_torn_checkpoints, last_whole_checkpoint
 from open_instruct.training.rows import encode_rows, open_rows
 from open_instruct.training.settings import Settings, Training
 from open_instruct.training.sources import sources
+from open_instruct.training.speed import Speed
+from open_instruct.training.trainer import build_trainer
 
 BASE = Path(__file__).parents[1] / "open_instruct" / "miniature" / "base"
 
@@ -115,9 +116,10 @@ def test_the_loss_of_a_packed_batch_is_that_of_its_rows_alone(tmp_path, rows, le
         arguments = training(tmp_path, max_length=length, packing=packing, per_device_train_batch_size=7)
         tokenizer, end_of_turn = load_tokenizer(settings(rows))
         _, counts = encoded(rows, length, tokenizer, most=7)
-        ready = Prepared({}, None, counts, shape_of(AutoConfig.from_pretrained(BASE), None))
         dataset = batch_rows(rows.with_suffix(".arrow"), arguments)
-        trainer = build_trainer(settings(rows), arguments, dataset, tokenizer, end_of_turn, ready)
+        trainer = build_trainer(
+            settings(rows), arguments, dataset, tokenizer, end_of_turn, {}, Speed(1.0, None, arguments.device)
+        )
         assert len(trainer.train_dataset) == (packed_rows if packing else 7)
         (batch,) = trainer.get_train_dataloader()
         # What the first token of a row predicts from is another row's, so it is never learned.
@@ -299,3 +301,70 @@ def test_a_row_that_is_neither_kind_is_named(tmp_path):
     tokenizer, _ = load_tokenizer(settings("rows.jsonl"))
     with pytest.raises(UserError, match="rows.jsonl:2: field 'instruction' is missing"):
         encoded(path, 64, tokenizer)
+
+
+def test_eval_file_tensorboard_and_speed(tmp_path, rows):
+    held_out = tmp_path / "held_out.jsonl"
+    held_out.write_text("".join(json.dumps(row) + "\n" for row in training_rows(20, seed=9)))
+    chosen = settings(rows, total_batch_size=4, eval_file=str(held_out))
+    main(chosen, training(tmp_path / "out", max_steps=4, eval_steps=2, save_steps=4, report_to="tensorboard"))
+    state = json.loads((tmp_path / "out" / "checkpoint-4" / "trainer_state.json").read_text())
+    told = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
+    assert len(told) == 2 and told[1] < told[0]
+    logged = [entry for entry in state["log_history"] if "loss" in entry]
+    assert all(entry["tokens_per_second"] > 0 and entry["peak_memory_gib"] > 0 for entry in logged)
+    assert list((tmp_path / "out" / "runs").rglob("events*"))
+
+
+def test_the_folder_is_plain_and_its_card_tells_what_it_was_made_from(tmp_path, rows):
+    more = tmp_path / "more.jsonl"
+    more.write_text("".join(json.dumps(row) + "\n" for row in training_rows(30, seed=1)))
+    chosen = Settings(str(BASE), [str(rows), f"{more}=10"], total_batch_size=4)
+    main(chosen, training(tmp_path / "out", max_steps=1))
+    results = json.loads((tmp_path / "out" / "run.json").read_text())["results"]
+    assert results["rows_read"] == 430 and results["rows_kept"] == 410 and results["rows_not_drawn"] == 20
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| rows.jsonl | 1x | `" in card and "| more.jsonl | 10 rows | `" in card
+    assert "410 rows of 430" in card and "| `learning_rate` | 0.001 |" in card and "transformers" in card
+    assert str(tmp_path) not in card
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    tokenizer = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    model = {"model.safetensors", "config.json", "generation_config.json"}
+    assert names == tokenizer | model | {"README.md", "run.json", "checkpoint-1", ".lock"}
+
+
+def test_too_small_a_disk_is_refused_before_anything_is_trained(tmp_path, rows, monkeypatch):
+    small = shutil.disk_usage(tmp_path)._replace(free=10 * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: small)
+    with pytest.raises(UserError, match=r"training writes about 0.0 GiB here .*Make room, name another --output_dir"):
+        main(settings(rows, total_batch_size=4), training(tmp_path / "out", max_steps=6, save_steps=1))
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_sigterm_saves_and_the_same_command_ends_with_the_weights_of_an_unbroken_run(tmp_path, rows):
+    def start(folder):
+        main(settings(rows, total_batch_size=4), training(folder, max_steps=30, save_steps=5))
+
+    start(tmp_path / "whole")
+
+    def stop():
+        while not (tmp_path / "cut" / "checkpoint-5" / "whole").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(Interrupted) as stopped:
+        start(tmp_path / "cut")
+    thread.join()
+    assert stopped.value.code == 75
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    start(tmp_path / "cut")
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert max((one[name] - other[name]).abs().max() for name in one) < 1e-6
+
+
+def test_attention_that_is_not_there_is_one_line(tmp_path, rows):
+    with pytest.raises(UserError, match="--attn_implementation flash_attention_2: cannot be had here: .*; auto takes"):
+        main(settings(rows, total_batch_size=4, attn_implementation="flash_attention_2"), training(tmp_path / "out"))

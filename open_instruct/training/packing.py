@@ -14,8 +14,6 @@ from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 from trl import pack_dataset
 
-_ROWS_TOGETHER = 10_000  # best fit is sought among so many; more fit no better and take more memory
-
 
 def packed(rows: Dataset, length: int, seed: int | None) -> Dataset:
     """Rows of up to `length` tokens, each of whole rows of the dataset, with a column `seq_lengths`.
@@ -27,7 +25,7 @@ def packed(rows: Dataset, length: int, seed: int | None) -> Dataset:
     """
     # In both places: which rows meet in a packed one, and in which order those come (the fullest are made first).
     rows = rows if seed is None else rows.shuffle(seed=seed)
-    rows = pack_dataset(rows, length, "bfd", {"batch_size": _ROWS_TOGETHER, "writer_batch_size": 1000})
+    rows = pack_dataset(rows, length, "bfd")
     return rows if seed is None else rows.shuffle(seed=seed)
 
 

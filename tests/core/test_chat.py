@@ -1,7 +1,10 @@
 """Chat templates: what they write, and which tokens are the assistant's."""
 
+from itertools import groupby
+
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from open_instruct.core.chat import encode, set_template, template_names
 from open_instruct.core.errors import UserError
@@ -79,3 +82,81 @@ def test_a_template_that_does_not_mark_the_assistant_is_refused(tokenizer):
     tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
     with pytest.raises(UserError, match="does not mark the assistant's text"):
         encode([TALK], tokenizer)
+
+
+def merging_tokenizer(kind):
+    """A tokenizer that joins spaces and line breaks, as those of real models do.
+
+    llama3: byte-level, split by Llama 3's expression, in which a run of line breaks is one piece. llama2: words begin
+    with the space before them, and the text begins with one more (SentencePiece).
+    """
+    specials = ["<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    tokenizer = Tokenizer(models.BPE(byte_fallback=kind == "llama2"))
+    if kind == "llama3":
+        expression = (
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+            r"|\s+(?!\S)|\s+"
+        )
+        split = pre_tokenizers.Split(Regex(expression), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+    else:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        tokenizer.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        )
+        alphabet = list(map(chr, range(32, 127))) + ["\n", "▁"]
+    text = ["fig pear\n\napple\n\n\n  plum", "Copy it:\n\n  fig\n", "### Response:\n\nfig", "ASSISTANT:  fig"] * 50
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(text, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+
+
+# Answers that begin with what the template ends in, or with spaces; the last with neither.
+AWKWARD = ["\n\nfig\n", "  pear", "\napple  ", "plum"]
+
+
+@pytest.mark.parametrize("kind", ["llama3", "llama2"])
+@pytest.mark.parametrize("name", template_names())
+def test_where_spaces_and_line_breaks_merge_each_token_is_the_prompts_or_the_answers(kind, name):
+    tokenizer = merging_tokenizer(kind)
+    end = tokenizer.convert_ids_to_tokens(set_template(tokenizer, name))
+    talk = [{"role": "system", "content": "Be brief.\n"}]
+    for number, answer in enumerate(AWKWARD):
+        talk += [{"role": "user", "content": f"Turn {number}:\n\n  go\n"}, {"role": "assistant", "content": answer}]
+    (ids,), (labels,) = encode([talk], tokenizer)
+    gap = " " if name == "vicuna" else ""
+
+    runs = [list(run) for mine, run in groupby(labels, lambda label: label >= 0) if mine]
+    assert [len(run) > 1 for run in runs] == [True] * len(AWKWARD)
+    for run, answer in zip(runs, AWKWARD, strict=True):
+        # A token before it, so that the decoder does not take the first space for that of a text's beginning.
+        shown = tokenizer.decode([tokenizer.eos_token_id, *run]).removeprefix("</s>")
+        assert (
+            shown.removeprefix(" ").endswith(f"{answer.lstrip(' ')}{end}")
+            and shown.strip() == f"{gap}{answer}{end}".strip()
+        )
+        assert run[-1] == tokenizer.convert_tokens_to_ids(end)
+    # The first prompt, as it is asked, is what training shows before the first answer, token by token.
+    asked = tokenizer.apply_chat_template(talk[:2], add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert ids[: len(asked)] == asked
+    assert labels[: len(asked)] == [-100] * len(asked) and labels[len(asked)] >= 0
+    # Nothing is lost or added at the borders.
+    text = tokenizer.apply_chat_template(talk, tokenize=False)
+    assert tokenizer.decode(ids).replace(" ", "") == text.replace(" ", "")
+
+
+def test_the_awkward_answers_do_merge_with_the_template():
+    """Else the test above would test nothing."""
+    tokenizer = merging_tokenizer("llama3")
+    set_template(tokenizer, "tulu")
+    talk = [{"role": "user", "content": "go"}, {"role": "assistant", "content": "\n\nfig"}]
+    asked = tokenizer.apply_chat_template(talk[:1], add_generation_prompt=True, return_dict=True)["input_ids"]
+    whole = tokenizer.apply_chat_template(talk, return_dict=True)["input_ids"]
+    assert whole[: len(asked)] != asked
+    assert encode([talk], tokenizer)[0][0][: len(asked)] == asked

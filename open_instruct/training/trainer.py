@@ -1,0 +1,165 @@
+"""TRL's trainer as we run it: the base and its attention, batches without padding, figures of speed, one quiet bar.
+
+`finetune.py` calls `build_trainer` once everything is checked and encoded.
+"""
+
+import os
+from typing import Any
+
+import torch
+import transformers
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
+from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
+from trl import SFTTrainer
+
+from open_instruct.core import checkpoint
+from open_instruct.core.errors import UserError
+from open_instruct.training.adapters import adapter_config, load_in_4_bits
+from open_instruct.training.packing import PackedRows, real_tokens
+from open_instruct.training.resume import MarkWholeCheckpoint
+from open_instruct.training.settings import Settings, Training
+from open_instruct.training.speed import Speed
+
+
+def build_trainer(
+    settings: Settings,
+    training: Training,
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    end_of_turn: int,
+    description: dict[str, Any],
+    speed: Speed,
+    eval_rows: Dataset | None = None,
+) -> SFTTrainer:
+    """TRL's trainer, with checkpoints that are marked once whole, figures of speed, and one quiet progress bar.
+
+    Args:
+        settings: the base and the adapter.
+        training: what TRL takes.
+        rows: what batches are made of, as `finetune.batch_rows` gives them.
+        tokenizer: with its chat template.
+        end_of_turn: token that ends an answer.
+        description: what the result depends on, for the checkpoints.
+        speed: counts tokens and time.
+        eval_rows: as `rows`; none is evaluated on.
+
+    Raises:
+        UserError: the base cannot be loaded as it is asked for.
+    """
+    model = _load_model(settings, training)
+    model.generation_config.eos_token_id = end_of_turn
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    training.dataset_kwargs = {**(training.dataset_kwargs or {}), "skip_prepare_dataset": True}  # they are prepared
+    if eval_rows is not None and training.eval_strategy == "no":
+        training.eval_strategy = transformers.IntervalStrategy.STEPS
+    trainer = _Trainer(
+        model=model,
+        args=training,
+        train_dataset=rows,
+        eval_dataset=eval_rows,
+        processing_class=tokenizer,
+        callbacks=[MarkWholeCheckpoint(description), _LogLastStep()],
+        peft_config=adapter_config(settings),
+    )
+    if training.packing and "flash" not in model.config._attn_implementation:
+        trainer.data_collator = PackedRows(tokenizer.pad_token_id)
+    trainer.speed = speed
+    if not training.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(_Bar())
+    return trainer
+
+
+def _load_model(settings: Settings, training: Training) -> PreTrainedModel:
+    base = settings.model_name_or_path
+    if settings.use_qlora:
+        model = load_in_4_bits(base, training.bf16)
+    else:
+        if training.fsdp and (training.fsdp_config or {}).get("cpu_ram_efficient_loading"):
+            # The first process alone reads the weights; the others get theirs when the model is split.
+            os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "true"
+        # In float32 even where bf16 is on: that is autocast, and the optimizer needs weights in which a step of 2e-5
+        # does not round away. 16 bytes a parameter with Adam (4 weights, 4 gradients, 8 moments) instead of 8.
+        model = checkpoint.load_model(base, torch.float32)
+    kind = _attention(settings, training)
+    try:
+        model.set_attn_implementation(kind)
+    except (ImportError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--attn_implementation {kind}: cannot be had here: {reason}; auto takes what there is"
+        ) from error
+    return model
+
+
+def _attention(settings: Settings, training: Training) -> str:
+    if settings.attn_implementation != "auto":
+        return settings.attn_implementation
+    if training.device.type == "cuda" and (training.bf16 or training.fp16):  # flash attention knows no float32
+        if is_flash_attn_3_available():
+            return "flash_attention_3"
+        if is_flash_attn_2_available():
+            return "flash_attention_2"
+    return "sdpa"
+
+
+class _Trainer(SFTTrainer):
+    """TRL's trainer with our count of tokens and speed, an adapter that knows how a turn ends, and no model card."""
+
+    speed: Speed | None = None
+
+    def get_batch_samples(self, *args, **kwargs):
+        self.speed.step_begins()
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        self.speed.saw(sum(real_tokens(batch) for batch in batches))
+        return batches, items
+
+    def _maybe_log_save_evaluate(self, *args, **kwargs):
+        self.speed.step_ends()
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        for metrics in self._metrics.values():  # TRL takes a batch for one row (see training/packing.py)
+            metrics.pop("num_tokens", None)
+        if "loss" in logs and (own := self.speed.figures()):
+            mean = self.accelerator.reduce(torch.tensor(list(own.values()), device=self.args.device), "mean")
+            logs |= dict(zip(own, (round(value, 4) for value in mean.tolist()), strict=True))
+        super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        model = self.accelerator.unwrap_model(self.model)
+        if state_dict is not None and model.config.tie_word_embeddings:  # ZeRO-2 hands the same weights over twice
+            tied = getattr(model, "all_tied_weights_keys", {})
+            state_dict = {name: weights for name, weights in state_dict.items() if name not in tied}
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:  # an adapter's folder has none otherwise, and merging would take the base's
+            model.generation_config.save_pretrained(output_dir)
+
+    def create_model_card(self, *args, **kwargs) -> None:
+        """Ours is written at the end."""
+
+
+class _LogLastStep(TrainerCallback):
+    """However few steps there are, the loss of the last one is known."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
+
+class _Bar(ProgressCallback):
+    """The progress bar with the figures of the last log at its end, instead of a line of them every few steps."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero and self.training_bar is not None and "loss" in logs:
+            shown = {"loss": f"{logs['loss']:.4f}", "lr": f"{logs.get('learning_rate', 0):.1e}"}
+            shown |= {short: form.format(logs[name]) for name, (short, form) in _SHOWN.items() if name in logs}
+            self.training_bar.set_postfix(shown)
+
+
+_SHOWN = {
+    "tokens_per_second": ("tokens/s", "{:,.0f}"),
+    "mfu": ("MFU", "{:.1%}"),
+    "peak_memory_gib": ("GiB", "{:.1f}"),
+}
