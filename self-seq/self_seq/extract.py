@@ -10,9 +10,15 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from self_seq.words import words
+
 _NONE = re.compile(r"\W*(?:none|no\s+input|n/?a|empty)\W*", re.IGNORECASE)
 _INPUT = re.compile(r"#{1,4} ?input\b ?#{0,4}\s{0,4}:?", re.IGNORECASE)
+_PLAIN_INPUT = re.compile(r"^[*_ ]*input[*_ ]*:[*_]*", re.IGNORECASE | re.MULTILINE)  # where no marker has a "#"
 _END = re.compile(r"#{3,}\s*$")
+_FENCE_ABOVE = re.compile(r"(?:^|\n)[ \t]*(?:`{3,}|~{3,})[^\n`]*\n\s*$")
+_FENCE_BELOW = re.compile(r"\s*\n[ \t]*(?:`{3,}|~{3,})[ \t]*(?=\n|$)")
+_LONG_INPUT = 8  # words; nobody writes so many the same by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Split:
 
 def read_extraction(answer: str) -> str | None:
     """The input that a generator names: "" for none, None where the answer names no part at all."""
-    markers = list(_INPUT.finditer(answer))
+    markers = list(_INPUT.finditer(answer)) or list(_PLAIN_INPUT.finditer(answer))
     if not markers:
         return None
     text = _END.sub("", answer[markers[-1].end() :].strip()).strip()
@@ -54,7 +60,10 @@ def split(text: str, given_input: str) -> Split | None:
     if not places:
         return None
     start, end = places[-1].span()
-    # Quotes and brackets around the input belong to it.
+    # Fences, quotes and brackets around the input belong to it.
+    above, below = _FENCE_ABOVE.search(text[:start]), _FENCE_BELOW.match(text, end)
+    if above and below:
+        start, end = above.start(), below.end()
     while start and text[start - 1] in "\"'`“„«‘([{<":
         start -= 1
     while end < len(text) and text[end] in "\"'`”»’)]}>":
@@ -82,8 +91,18 @@ def join(instruction: str, given_input: str, where: dict[str, Any]) -> str:
     Args:
         where: `Split.to_json()`.
     """
-    if " ".join(given_input.split()) in " ".join(instruction.split()):
+    if _holds(instruction, given_input, where["side"]):
         return instruction
     between = where["between"] if "\n" in where["between"] else "\n"
     parts = (given_input, instruction) if where["side"] == "left" else (instruction, given_input)
     return between.join(parts)
+
+
+def _holds(instruction: str, given_input: str, side: str) -> bool:
+    """Whether the input stands in the instruction. A short one may do so by chance, as "fig" does in "configure the
+    list, then translate:": it counts only at the end where it belongs."""
+    text, piece = " ".join(instruction.split()), " ".join(given_input.split())
+    if len(words(piece)) >= _LONG_INPUT:
+        return piece in text
+    whole = rf"(?<!\w){re.escape(piece)}(?!\w)"
+    return re.search(rf"^\W*{whole}" if side == "left" else rf"{whole}\W*$", text) is not None

@@ -22,6 +22,7 @@ from random import Random
 from typing import Any
 
 from open_instruct.core.command import run
+from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
 from open_instruct.core.only_run import only_run
 from open_instruct.core.records import Instruction, read_rows, write_json, write_rows
@@ -37,8 +38,9 @@ from self_seq.screening.contamination import Contamination
 from self_seq.screening.screen import screen
 from self_seq.settings import Settings, check
 from self_seq.source import Source, digest
-from self_seq.state import changed, final, is_kept, original, state, with_new_state
-from self_seq.steps import NumberedRows, Spent, Step, ask, classify, count_tasks, extract, refine, respond, rewrite
+from self_seq.spent import SpentBySteps
+from self_seq.state import changed, final, is_kept, is_rewritten, original, state, with_new_state
+from self_seq.steps import NumberedRows, Step, ask, classify, count_tasks, extract, refine, respond, rewrite
 
 OWN_ROW_BYTES = 1 << 40  # no limit: a row that was short enough to be read grows with each iteration
 REWRITES = {"A": "rewrite_decompose", "B": "rewrite_prefix", "C": "rewrite_suffix"}  # D keeps the instruction
@@ -67,46 +69,58 @@ class _Generation:
         self.folder = Path(settings.output_dir)
         self.iterations = settings.num_tasks - 1 if settings.num_tasks else settings.iterations
         self.classify_prompt = "classify_grow" if settings.num_tasks else "classify"
-        self.prompts = {
-            name: load_prompt(Path(settings.prompts), name)
-            for name in (
-                *("extract", "count_tasks", self.classify_prompt),
-                *(*REWRITES.values(), "refine", "respond"),
-            )
+        needed = {
+            "extract": settings.extract,
+            "count_tasks": settings.num_tasks or settings.judge_rows,
+            **dict.fromkeys((self.classify_prompt, *REWRITES.values()), True),
+            "refine": settings.refine,
+            "respond": True,
         }
+        self.prompts = {name: load_prompt(Path(settings.prompts), name) for name in needed if needed[name]}
         self.sampling = Sampling(
             settings.max_tokens, settings.temperature, settings.top_p, settings.top_k, seed=settings.seed
         )
         self.prices = Prices(settings.price_in, settings.price_out)
         self.source = Source(settings)
-        self.engine_identity = identity(settings.engine, settings.engine_options)
+        self.engine_identity = self.judge_identity = identity(settings.engine, settings.engine_options)
+        if settings.judge_engine:  # a wrong name shall not show after hours
+            self.judge_identity = identity(settings.judge_engine, settings.judge_engine_options)
         self.contamination = Contamination(settings.decontaminate) if settings.decontaminate else None
         self.dropped: dict[int, dict[str, Any]] = {}  # by the screening
         self.splits: Journal | None = None
         self.tasks: Journal | None = None
         self.options: list[dict[str, int]] = []  # rows by option, an iteration
-        self.spent: dict[str, Spent] = {}  # by step, in this process
+        self.spent = SpentBySteps(self.folder)
 
     def plan(self) -> plan.Plan:
         """What the run would ask."""
         return plan.make(self.settings, self.prompts, lambda: self._rows(self.settings.input_file), self.iterations)
 
     def check_journals(self) -> None:
-        """Refuse settings other than those that the folder's results were made with.
+        """Refuse settings other than those that the folder's results were made with, before anything is asked.
 
         Raises:
             UserError: a journal of the folder is about something else.
         """
         source, first = self.settings.input_file, self._iteration(1)
-        steps = [(self.folder, "extract", source), (self.folder, "count_tasks", source)]
+        steps = [(self.folder, step, source) for step in ("extract", "count_tasks")]
         for iteration in range(1, self.iterations + 1):
             folder = self._iteration(iteration)
             steps += [(folder, step, source) for step in ("classify", "rewrite", "refine")]
             source = str(folder / "instructions.jsonl")
-        steps += [(self.folder, step, source) for step in ("respond_it", "respond_sit", "judge")]
+        steps += [(self.folder, "respond_it", self.settings.input_file), (self.folder, "respond_sit", source)]
+        if self.settings.judge_rows:
+            steps.append((self.folder, "judge", source))
         for folder, step, source in steps:
-            if Path(source).exists() and (_path(folder, step).exists() or (folder, step) == (first, "classify")):
-                self._journal(folder, step, source).close()
+            path = _path(folder, step)
+            if not path.exists() and (folder, step) != (first, "classify"):
+                continue
+            if not Path(source).exists():  # more iterations than before: its rows would be others after all the work
+                raise UserError(
+                    f"{path}: holds results of a run with other --iterations, or {source} was deleted. Run with the "
+                    f"old ones, name another output folder, or delete {path.name} to make it anew."
+                )
+            self._journal(folder, step, source).close()
 
     def run(self) -> dict[str, Any]:
         """Every step.
@@ -241,11 +255,11 @@ class _Generation:
         def sequential() -> NumberedRows:
             # Where nothing was rewritten, both files hold the same answer: it is asked once.
             for number, row in self._not_dropped(source):
-                if mode != "generator" or final(row).prompt != original(row).prompt:
+                if mode != "generator" or is_rewritten(row):
                     yield number, final(row)
 
         with (
-            self._journal(self.folder, "respond_it", source) as plain,
+            self._journal(self.folder, "respond_it", self.settings.input_file) as plain,
             self._journal(self.folder, "respond_sit", source) as chained,
         ):
             if mode == "generator":
@@ -263,8 +277,9 @@ class _Generation:
     def _judge(self, source: str) -> dict[str, Any]:
         """How many tasks a sample of the rewritten rows holds, before and after; see `outputs.judged`."""
         settings = self.settings
-        rewritten = [number for number, row in self._not_dropped(source) if final(row).prompt != original(row).prompt]
-        sample = set(Random(settings.seed).sample(rewritten, min(settings.judge_rows, len(rewritten))))
+        rewritten = [number for number, row in self._not_dropped(source) if is_rewritten(row)]
+        # All are shuffled, so that a larger sample holds a smaller one: what was judged before counts again.
+        sample = set(Random(settings.seed).sample(rewritten, len(rewritten))[: settings.judge_rows])
 
         def rows() -> NumberedRows:
             for number, row in self._not_dropped(source):
@@ -284,17 +299,16 @@ class _Generation:
         """What the report and the dataset card tell, and what a dry run takes from a small run."""
         settings = self.settings
         tokens = outputs.tokens_by_step(self.folder, self.iterations)
-        spent = outputs.earlier_spent(self.folder)  # a process that only finishes a run must not hide what it took
-        spent |= {step: asdict(new) for step, new in self.spent.items() if new.answers or step not in spent}
-        total_in, total_out = (sum(step[name] for step in tokens.values()) for name in ("in", "out"))
+        paid = [step for name, step in tokens.items() if name != "judge" or not settings.judge_engine]
+        total_in, total_out = (sum(step[name] for step in paid) for name in ("in", "out"))
         return {
             **counts.rows(),
             "rejected": dict(counts.rejected.most_common()),
             "rows_screened": dict(Counter(dropped["reason"] for dropped in self.dropped.values())),
             "iterations": self.options,
             "tokens": tokens,
-            "spent": spent,
-            "seconds": round(sum(step["seconds"] for step in spent.values()), 3),
+            "spent": self.spent.to_json(),
+            "seconds": round(self.spent.seconds(), 3),
             "cost": round(self.prices.cost(total_in, total_out), 4) if self.prices else None,
             "judge": judged,
             "source": {
@@ -361,10 +375,10 @@ class _Generation:
     ) -> None:
         if count is None:
             count = sum(1 for _ in rows())
-        spent = ask(
-            step, rows, count, journal, engine or self.engine, self.sampling, self.settings.attempts, label, self.prices
-        )
-        self.spent[step.name] = self.spent.get(step.name, Spent()) + spent
+        engine = engine or self.engine
+        prices = self.prices if engine is self.engine else Prices()  # they are the generator's
+        note = self.spent.noter(step.name)
+        ask(step, rows, count, journal, engine, self.sampling, self.settings.attempts, label, prices, note)
 
     def _count_options(self, iteration: int, options: Journal) -> None:
         """Print which options were chosen, beside the published ones; a row that is not asked any more counts as D."""
@@ -392,17 +406,15 @@ class _Generation:
             "step": step,
             "input": self.source.digest if source == settings.input_file else digest(source),
             **self.source.settings,
-            "prompts": [self.prompts[name].digest for name in prompts],
+            "prompts": [self.prompts[name].digest for name in prompts if name in self.prompts],
             "extract": settings.extract,
             "num_tasks": settings.num_tasks,
             "refine": settings.refine,
-            "engine": self.engine_identity,
+            "engine": self.judge_identity if step == "judge" else self.engine_identity,
             "sampling": asdict(self.sampling),
         }
-        if step == "judge":
-            about["judge_rows"] = settings.judge_rows
-            if settings.judge_engine:
-                about["engine"] = identity(settings.judge_engine, settings.judge_engine_options)
+        if step in ("respond_sit", "judge"):
+            about["iterations"] = self.iterations
         return Journal(_path(folder, step), about)
 
 

@@ -1,8 +1,8 @@
 """Uploads a finished set to the Hugging Face hub: the rows, the card and the report, in one commit.
 
-Called by `generate.py` and `report.py` where `--push_to_hub OWNER/NAME` asks for it. The token comes from HF_TOKEN or
-from the login of the hub's own command, and is never printed. run.json stays at home: it names the machine and its
-folders; statistics.json goes without them.
+Called by `generate.py` and `report/__main__.py` where `--push_to_hub OWNER/NAME` asks for it. The token comes from
+HF_TOKEN or from the login of the hub's own command, and is never printed. run.json stays at home: it names the
+machine and its folders; statistics.json goes without them.
 """
 
 import os

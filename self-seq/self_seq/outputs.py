@@ -7,6 +7,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
 from open_instruct.core.records import Instruction, encode_json, replacing
 from self_seq.screening.contamination import Contamination
-from self_seq.state import final, original, state
+from self_seq.state import final, is_rewritten, original, state
 
 STATISTICS = "statistics.json"
+_MOST_REASONS = 20  # that are printed
 
 
 @dataclass(slots=True)
@@ -85,7 +87,8 @@ def answered(
             yield Answered(row, {}, {})
             continue
         it = plain.get(number) if it_answers == "generator" else _own_answer(row, it_answers)
-        sit = chained.get(number) if number in chained else it
+        # The journal may hold more, from a run with the source's answers.
+        sit = it if it_answers == "generator" and not is_rewritten(row) else chained.get(number)
         if it is sit:
             it = sit = _clean(sit, final(row), contamination)
         else:
@@ -107,16 +110,19 @@ def _clean(result: dict[str, Any], row: Instruction, contamination: Contaminatio
 def _own_answer(row: Instruction, it_answers: str) -> dict[str, Any]:
     if it_answers == "none":
         return {"response": ""}
-    return {"response": row.output} if row.output else {"failed": "the source has no answer", "answer": ""}
+    return {"response": row.output} if row.output.strip() else {"failed": "the source has no answer", "answer": ""}
 
 
 def write_rows_and_reasons(folder: Path, rows: Iterable[Answered], with_it: bool) -> Counts:
-    """Write sit.jsonl, it.jsonl (if `with_it`) and rejected.jsonl in one pass; each appears whole or not at all."""
+    """Write sit.jsonl, it.jsonl (if `with_it`) and rejected.jsonl in one pass; each appears whole or not at all.
+
+    Without `with_it`, an it.jsonl that an earlier run left is removed: its rows are not those of this sit.jsonl.
+    """
     counts = Counts()
     it_file = folder / "it.jsonl"
     with (
         replacing(folder / "sit.jsonl") as write_sit,
-        replacing(it_file if with_it else folder / ".no_it.jsonl") as write_it,
+        replacing(it_file) if with_it else nullcontext() as write_it,
         replacing(folder / "rejected.jsonl") as write_rejected,
     ):
         for end in rows:
@@ -128,7 +134,8 @@ def write_rows_and_reasons(folder: Path, rows: Iterable[Answered], with_it: bool
             else:
                 counts.rows_written += 1
                 write_sit(encode_json(_training_row(end, sequential=True)) + b"\n")
-                write_it(encode_json(_training_row(end, sequential=False)) + b"\n")
+                if write_it:
+                    write_it(encode_json(_training_row(end, sequential=False)) + b"\n")
             if all_failures:
                 counts.rows_written_with_a_failed_step += not lost
                 for failure in all_failures:
@@ -136,7 +143,7 @@ def write_rows_and_reasons(folder: Path, rows: Iterable[Answered], with_it: bool
                     counts.rejected[f"{failure['step']}: {reason}"] += 1
                 write_rejected(encode_json(_rejected_row(end.row, all_failures, bool(lost))) + b"\n")
     if not with_it:
-        (folder / ".no_it.jsonl").unlink(missing_ok=True)
+        it_file.unlink(missing_ok=True)
     return counts
 
 
@@ -173,8 +180,10 @@ def print_counts(folder: Path, counts: Counts, with_it: bool) -> None:
         f"rows: {counts.rows_in:,} in = {counts.rows_written:,} written + {counts.rows_dropped:,} dropped; "
         f"{counts.rows_written_with_a_failed_step:,} of the written ones had a failed step (see rejected.jsonl)"
     )
-    for reason, number in counts.rejected.most_common():
+    for reason, number in counts.rejected.most_common(_MOST_REASONS):
         print(f"  {number:,} x {reason}")
+    if len(counts.rejected) > _MOST_REASONS:
+        print(f"  and {len(counts.rejected) - _MOST_REASONS:,} more reasons")
     if not counts.rows_written:
         reason, number = counts.rejected.most_common(1)[0]
         raise UserError(
@@ -197,14 +206,6 @@ def tokens_by_step(folder: Path, iterations: int) -> dict[str, dict[str, int]]:
                     tokens_in, tokens_out = json.loads(line)["value"]["tokens"]
                     counts.update(answers=1, **{"in": tokens_in, "out": tokens_out})
     return {step: dict(counts) for step, counts in found.items()}
-
-
-def earlier_spent(folder: Path) -> dict[str, dict[str, float]]:
-    """What the steps took in the process that wrote the folder's statistics before; {} without one."""
-    try:
-        return json.loads((folder / STATISTICS).read_bytes())["spent"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def judged(journal: Journal, sample: set[int]) -> dict[str, Any]:

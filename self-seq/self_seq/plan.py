@@ -61,19 +61,18 @@ def make(settings: Any, prompts: dict[str, Prompt], rows: Callable[[], NumberedR
     names = [name for name in prompts if name not in ("refine", "respond")]
     fixed = {name: _fixed_tokens(prompts[name], count) for name in prompts}
     totals = dict.fromkeys(names, 0)
-    total_rows = without_input = extract_in = row_tokens = 0
+    total_rows = without_input = row_tokens = 0
     for number, row in rows():
         total_rows += 1
         row_tokens += count(original(row).prompt)
         for name in names:
-            if name == "extract" and row.input:
-                continue
-            totals[name] += count(prompts[name].fill(number, row)[-1]["content"])
+            if name != "extract" or not row.input:
+                totals[name] += count(prompts[name].fill(number, row)[-1]["content"])
         without_input += not row.input
     mean = {name: fixed[name] + totals[name] / max(total_rows, 1) for name in names}
     answer = {name: _example_tokens(prompts[name], count) for name in prompts} | EXPECTED | measured.answer_tokens
     mean_row = row_tokens / max(total_rows, 1)
-    extract_in = fixed["extract"] * without_input + totals["extract"]
+    asked_row = fixed["respond"] + mean_row
     steps = []
 
     def add(label: str, step: str, requests: float, tokens_in: float) -> None:
@@ -82,7 +81,7 @@ def make(settings: Any, prompts: dict[str, Prompt], rows: Callable[[], NumberedR
 
     if settings.extract:
         answer["extract"] = measured.answer_tokens.get("extract", mean_row + 10)  # it copies the row
-        add("extract the input", "extract", without_input, extract_in)
+        add("extract the input", "extract", without_input, fixed["extract"] * without_input + totals["extract"])
     if settings.num_tasks:
         add("count the tasks", "count_tasks", total_rows, total_rows * mean["count_tasks"])
     open_rows, ever_rewritten, grown = float(total_rows), 0.0, 0.0
@@ -107,10 +106,9 @@ def make(settings: Any, prompts: dict[str, Prompt], rows: Callable[[], NumberedR
         ever_rewritten = max(ever_rewritten, rewritten)
         open_rows, grown = rewritten, grown + REWRITING_ADDS
     if settings.it_answers == "generator":
-        add("respond to originals", "respond_it", total_rows, row_tokens)
-        add("respond to sequences", "respond_sit", ever_rewritten, ever_rewritten * (mean_row + REWRITING_ADDS))
-    else:
-        add("respond to sequences", "respond_sit", total_rows, total_rows * (mean_row + REWRITING_ADDS))
+        add("respond to originals", "respond_it", total_rows, total_rows * asked_row)
+    sequences = ever_rewritten if settings.it_answers == "generator" else total_rows
+    add("respond to sequences", "respond_sit", sequences, sequences * (asked_row + REWRITING_ADDS))
     if settings.judge_rows and not settings.judge_engine:
         sample = 2 * min(settings.judge_rows, ever_rewritten)
         add("judge", "judge" if "judge" in answer else "count_tasks", sample, sample * mean["count_tasks"])
@@ -120,6 +118,10 @@ def make(settings: Any, prompts: dict[str, Prompt], rows: Callable[[], NumberedR
         "no answer is asked twice here; bad answers cost extra",
         *measured.notes(settings),
     ]
+    if settings.near_duplicates or settings.decontaminate:
+        notes.append("all rows are counted: which ones the screening drops shows when the run begins")
+    if settings.judge_rows and settings.judge_engine:
+        notes.append(f"the judge, engine {settings.judge_engine}, is not counted")
     return Plan(total_rows, steps, Prices(settings.price_in, settings.price_out), notes)
 
 
@@ -153,6 +155,7 @@ class _Measured:
         self.answer_tokens: dict[str, float] = {}
         self._shares: list[dict[str, float]] = []
         self._rates: dict[str, float] = {}
+        self._mean_rate = 0.0
         if not folder:
             return
         path = Path(folder) / STATISTICS
@@ -164,7 +167,10 @@ class _Measured:
                 f"{path}: is no statistics of a finished run; --measured_run names the output folder of one"
             ) from error
         self.answer_tokens = {step: t["out"] / t["answers"] for step, t in tokens.items() if t["answers"]}
-        self._rates = {step: s["tokens_out"] / s["seconds"] for step, s in spent.items() if s["seconds"]}
+        spent = {step: s for step, s in spent.items() if s["seconds"] and s["tokens_out"]}
+        self._rates = {step: s["tokens_out"] / s["seconds"] for step, s in spent.items()}
+        seconds = sum(s["seconds"] for s in spent.values())
+        self._mean_rate = sum(s["tokens_out"] for s in spent.values()) / seconds if seconds else 0.0
         asked = sum(iterations[0].values()) if iterations else 0
         for counts in iterations:
             chosen = {option: counts[option] for option in "ABC"}
@@ -181,7 +187,10 @@ class _Measured:
         return {option: known[place][option] / still_open for option in "ABC"}
 
     def seconds(self, step: str, tokens_out: float, settings: Any) -> float | None:
-        rate = settings.tokens_per_second or self._rates.get(step, 0)
+        """None where no rate is known. A step that the run did not do goes at the mean rate of those that it did."""
+        if not tokens_out:
+            return 0.0
+        rate = settings.tokens_per_second or self._rates.get(step, self._mean_rate)
         return tokens_out / rate if rate else None
 
     def notes(self, settings: Any) -> list[str]:

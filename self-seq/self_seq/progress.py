@@ -14,6 +14,7 @@ from open_instruct.engines.base import Completion
 
 LOG_SECONDS = 30
 _SCREEN_SECONDS = 0.5
+_MOST_KINDS = 100  # of bad answers that are told apart
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Progress:
         self._label, self._total, self._done, self._prices = label, total, done, prices
         self._troubles, self._troubles_before = troubles, Counter(troubles)
         self._first = done
-        self._bad = self.answers = self.tokens_in = self.tokens_out = 0
+        self._bad: Counter[str] = Counter()
+        self.answers = self.tokens_in = self.tokens_out = 0
         self._on_screen = sys.stderr.isatty()
 
     def __enter__(self) -> "Progress":
@@ -68,12 +70,14 @@ class Progress:
         elif self._done > self._first:
             print(self._log_line(), file=sys.stderr, flush=True)
 
-    def answered(self, completion: Completion, good: bool) -> None:
-        """A completion came; `good` if it can be used."""
+    def answered(self, completion: Completion, bad: str = "") -> None:
+        """A completion came; `bad` says why it cannot be used."""
         self.answers += 1
         self.tokens_in += completion.prompt_tokens
         self.tokens_out += completion.completion_tokens
-        self._bad += not good
+        if bad:
+            kind = bad.partition("\n")[0]  # what follows is about this row alone
+            self._bad[kind if kind in self._bad or len(self._bad) < _MOST_KINDS else "other"] += 1
         self._show()
 
     @property
@@ -114,9 +118,10 @@ class Progress:
             cost, new = self._prices.cost(self.tokens_in, self.tokens_out), self._done - self._first
             projected = cost * (self._total - self._first) / new if new else 0.0
             parts.append(f"cost {cost:,.2f} of {projected:,.2f}")
-        if self._bad:
-            parts.append(f"bad answers {self._bad:,}")
         parts += [f"{kind} {count:,}" for kind, count in (self._troubles - self._troubles_before).most_common(3)]
+        if self._bad:  # last: a terminal cuts off what does not fit
+            kinds = "; ".join(f"{kind} {count:,}" for kind, count in self._bad.most_common(3))
+            parts.append(f"bad answers {self._bad.total():,} ({kinds})")
         return ", ".join(parts)
 
 

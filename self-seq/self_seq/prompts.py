@@ -8,8 +8,9 @@ the question.
 import hashlib
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -62,23 +63,34 @@ def load_prompt(folder: Path, name: str) -> Prompt:
     path = folder / f"{name}.yaml"
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-        system, question, section = (content[key] for key in ("system", "question", "input_section"))
-        examples, orders = content["examples"], content["orders"]
+        return _prompt(yaml.safe_load(text), hashlib.sha256(text.encode()).hexdigest()[:16])
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such prompt file; copy {FOLDER.name}/ and change what you need") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8. Convert the file (iconv -t UTF-8).") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise UserError(
             f"{path}:{mark.line + 1 if mark else 1}: not YAML: {getattr(error, 'problem', error)}"
         ) from error
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise UserError(
-            f"{path}:1: a prompt file needs system, question, input_section, examples, orders; missing: {error}"
+            f"{path}:1: a prompt file needs system, question, input_section, examples, orders, and each example "
+            f"instruction and answer; missing: {error}"
         ) from error
-    bare = Prompt(system.strip(), question, section.rstrip("\n"), ((),), "")
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path}:1: a field is of the wrong kind ({error}); system, question, input_section and what an example "
+            "holds are texts, examples is a list, orders a number"
+        ) from error
+
+
+def _prompt(content: Any, digest: str) -> Prompt:
+    """The prompt of a file's content; raises what a missing or wrong field raises by itself."""
+    system, question, section = (content[key] for key in ("system", "question", "input_section"))
+    bare = Prompt(system.strip(), question, section.rstrip("\n"), ((),), digest)
     turns = []
-    for example in examples:
+    for example in content["examples"]:
         extra = {STATE: {"original_instruction": example["original"]}} if "original" in example else {}
         row = Instruction(example["instruction"], example.get("input", ""), "", extra)
         turns.append(
@@ -87,13 +99,8 @@ def load_prompt(folder: Path, name: str) -> Prompt:
                 {"role": "assistant", "content": example["answer"].strip()},
             )
         )
-    return Prompt(
-        bare.system,
-        bare.question,
-        bare.input_section,
-        _orders(turns, orders),
-        hashlib.sha256(text.encode()).hexdigest()[:16],
-    )
+    bare._question(Instruction(""))  # a question that is no text shows here, and not after the first rows
+    return replace(bare, orders=_orders(turns, int(content["orders"])))
 
 
 def _orders(turns: list[tuple[Message, Message]], count: int) -> tuple[tuple[Message, ...], ...]:

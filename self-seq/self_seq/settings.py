@@ -47,8 +47,8 @@ class Settings:
     judge_engine: str = help_field("who counts them; empty: the generator", "")
     judge_engine_options: list[str] = help_field("settings of that engine, each NAME=VALUE", [])
     published: str = help_field(f"print our options beside the published ones of: {', '.join(OPTIONS)}", "alpaca")
-    price_in: float = help_field("price of a million prompt tokens, for costs", 0.0)
-    price_out: float = help_field("price of a million answer tokens, for costs", 0.0)
+    price_in: float = help_field("price of a million prompt tokens of the generator, for costs", 0.0)
+    price_out: float = help_field("price of a million answer tokens of the generator, for costs", 0.0)
     dry_run: bool = help_field("print rows, requests, tokens, cost and time, and ask nothing", False)
     tokenizer: str = help_field("checkpoint folder that counts tokens in a dry run; empty: 4 characters a token", "")
     measured_run: str = help_field("output folder of a small finished run, whose shares and rate a dry run takes", "")
@@ -70,7 +70,7 @@ def check(settings: Settings) -> None:
         raise UserError(f"--it_answers {settings.it_answers}: expected generator, source or none")
     if settings.iterations < 1 or settings.attempts < 1:
         raise UserError("--iterations and --attempts must be at least 1")
-    if settings.max_rows == 0:
+    if settings.max_rows == 0 or settings.max_rows < -1:
         raise UserError("--max_rows must be at least 1, or -1 for all")
     if settings.sample_rows < 0 or settings.judge_rows < 0:
         raise UserError("--sample_rows and --judge_rows must be 0 or more")
@@ -78,6 +78,13 @@ def check(settings: Settings) -> None:
         raise UserError("--num_tasks must be at least 2, or 0 to leave it to the generator")
     if not 0 <= settings.near_duplicates <= 1:
         raise UserError(f"--near_duplicates {settings.near_duplicates}: expected a similarity between 0 and 1")
+    if settings.temperature < 0 or not 0 < settings.top_p <= 1 or settings.top_k < 0 or settings.max_tokens < 1:
+        raise UserError(
+            "expected --temperature 0 or more, --top_p above 0 and at most 1, --top_k 0 or more, "
+            "--max_tokens at least 1"
+        )
+    if min(settings.price_in, settings.price_out, settings.tokens_per_second) < 0:
+        raise UserError("--price_in, --price_out and --tokens_per_second must be 0 or more")
     if settings.published not in OPTIONS:
         raise UserError(f"--published {settings.published}: expected one of {', '.join(OPTIONS)}")
     if settings.push_to_hub:

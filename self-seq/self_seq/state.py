@@ -4,7 +4,7 @@ It travels with the row in the files between the iterations as one extra field, 
 name, as a multiple-choice set or an `sit.jsonl` does; an `_sit` of the input's own is dropped:
 
 - `row`: number in the input file, the key of every journal.
-- `id`: the input's `id`, or `idx`, or the row's number.
+- `id`: the input's `id`, or `idx`, or the row's number; null counts as missing.
 - `original_instruction`: as it came, whole.
 - `options`: what was chosen, one letter an iteration. D ends the row's rewriting, except where a number of tasks is
   asked for: see `tasks`.
@@ -23,16 +23,16 @@ STATE = "_sit"
 
 
 def with_new_state(row: Instruction, number: int) -> Instruction:
-    """The row as it comes from the input file."""
+    """The row as it comes from the input file; a blank input is none."""
     return Instruction(
         row.instruction,
-        row.input,
+        row.input if row.input.strip() else "",
         row.output,
         row.extra
         | {
             STATE: {
                 "row": number,
-                "id": row.extra.get("id", row.extra.get("idx", number)),
+                "id": next((row.extra[name] for name in ("id", "idx") if row.extra.get(name) is not None), number),
                 "original_instruction": row.instruction,
                 "options": [],
                 "failures": [],
@@ -84,3 +84,8 @@ def final(row: Instruction) -> Instruction:
     if row.instruction == split["instruction"]:
         return original(row)
     return Instruction(join(row.instruction, row.input, split), "", row.output, row.extra)
+
+
+def is_rewritten(row: Instruction) -> bool:
+    """Whether a model is to see something else than the row as it came."""
+    return final(row).prompt != original(row).prompt

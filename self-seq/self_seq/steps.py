@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from open_instruct.core.journal import Journal
@@ -23,6 +23,7 @@ from self_seq.extract import read_extraction, split
 from self_seq.parse import parse_refinement, read_option, read_rewrite
 from self_seq.progress import Prices, Progress
 from self_seq.prompts import Prompt
+from self_seq.spent import NOTE_SECONDS, Spent
 from self_seq.state import before_rewriting, state
 
 NumberedRows = Iterable[tuple[int, Instruction]]  # (row number in the input file, row)
@@ -30,19 +31,6 @@ NumberedRows = Iterable[tuple[int, Instruction]]  # (row number in the input fil
 
 class BadAnswer(Exception):
     """Why an answer cannot be used; the row is asked again."""
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a step took in this process: answers (bad ones too), tokens, seconds."""
-
-    answers: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    seconds: float = 0.0
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -165,7 +153,8 @@ def ask(
     attempts: int,
     label: str,
     prices: Prices | None = None,
-) -> Spent:
+    note: Callable[[Spent], None] = lambda spent: None,
+) -> None:
     """Ask `engine` about every row that `journal` does not hold yet, until each has a result or no attempt is left.
 
     A row without a good answer is journaled as {"failed": reason, "answer": text} with its first bad answer that has
@@ -177,12 +166,19 @@ def ask(
         attempts: how often a row is asked before its reason is journaled.
         label: of the progress line.
         prices: of the engine's tokens, for the progress line.
+        note: is told now and then, and at the end, what the step took so far.
 
     Raises:
         RuntimeError: the engine broke its contract: it left a request without a completion, or answered none of ours.
     """
     troubles = getattr(engine, "troubles", Counter())
-    with Progress(label, count, len(journal), prices or Prices(), troubles) as progress, _Bad() as bad_answers:
+    done = min(len(journal), count)  # it may hold more: of a judge that was asked about more rows before
+    noted = 0.0
+    with Progress(label, count, done, prices or Prices(), troubles) as progress, _Bad() as bad_answers:
+
+        def spent() -> Spent:
+            return Spent(progress.answers, progress.tokens_in, progress.tokens_out, progress.seconds)
+
         for attempt in range(attempts):
             asked: dict[int, Instruction] = {}  # rows on their way; an engine bounds how many
             requests = _requests(step, rows(), journal, replace(sampling, seed=sampling.seed + attempt), asked)
@@ -193,10 +189,10 @@ def ask(
                 row = asked.pop(completion.key)
                 try:
                     result = step.read(row, _text(completion))
-                    progress.answered(completion, good=True)
+                    progress.answered(completion)
                 except BadAnswer as reason:
                     bad += 1
-                    progress.answered(completion, good=False)
+                    progress.answered(completion, str(reason))
                     result = bad_answers.keep(completion, str(reason))
                     if attempt < attempts - 1:
                         continue
@@ -206,6 +202,9 @@ def ask(
                 result["tokens"] = [spent_in, spent_out]
                 journal.add(completion.key, result)
                 progress.row_done()
+                if progress.seconds >= noted + NOTE_SECONDS:
+                    note(spent())
+                    noted = progress.seconds
             if asked:
                 raise RuntimeError(
                     f"{label}: the engine left {len(asked):,} requests without an answer, the first of them "
@@ -213,7 +212,7 @@ def ask(
                 )
             if not bad:
                 break
-        return Spent(progress.answers, progress.tokens_in, progress.tokens_out, progress.seconds)
+        note(spent())
 
 
 class _Bad:

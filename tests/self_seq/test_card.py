@@ -124,3 +124,13 @@ def test_without_an_it_file_there_is_one_set(finished_run):
     header, body = card_of(finished_run(it=False))
     assert [one["config_name"] for one in header["configs"]] == ["sit"]
     assert '"it"' not in body and "answer in it" not in body
+
+
+def test_of_very_many_reasons_the_card_shows_the_most_frequent_and_counts_the_rest(finished_run):
+    folder = finished_run()
+    failures = [{"step": "classify", "reason": f"a prompt of {n} tokens is too long", "answer": ""} for n in range(70)]
+    rows = [{"id": n, "instruction": "x", "dropped": True, "failures": [one]} for n, one in enumerate(failures)]
+    (folder / "rejected.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    _, body = card_of(folder)
+    shown = body.count("tokens is too long")
+    assert 0 < shown < 70 and f"{70 - shown} rarer reasons stand in" in body

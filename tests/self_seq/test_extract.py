@@ -24,6 +24,9 @@ def squeezed(text):
         ("#Instruction#: Name a river.\n#Input#: none###", ""),
         ("#Instruction#: Name a river.\n#Input#: No input.", ""),
         ("#Instruction#: Name a river.\n#Input#:", ""),
+        ("**Instruction:** Sum it up.\n**Input:** Rain fell.", "Rain fell."),
+        ("Instruction: Sum it up.\nInput: Rain fell.\n###", "Rain fell."),
+        ("Instruction: Sum it up.\nInput: none", ""),
         ("It holds only an instruction.", None),
     ],
 )
@@ -51,6 +54,35 @@ def test_the_instruction_is_what_remains_of_the_text(text, given_input, instruct
 @pytest.mark.parametrize("given_input", ["Snow fell.", "Sum it up: Rain fell.", "", " \n"])
 def test_an_input_that_is_no_part_or_the_whole_is_refused(given_input):
     assert split("Sum it up: Rain fell.", given_input) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "fenced", "instruction"),
+    [
+        ("Fix it:\n```python\nx = 1\n```", "```python\nx = 1\n```", "Fix it:"),
+        ("```\nx = 1\n```\nFix it.", "```\nx = 1\n```", "Fix it."),
+        ("Fix\n~~~\nx = 1\n~~~\nit.", "~~~\nx = 1\n~~~", "Fix\nit."),
+    ],
+)
+def test_the_fence_around_code_stays_around_it(text, fenced, instruction):
+    parts = split(text, "x = 1")
+    assert (parts.input, parts.instruction) == (fenced, instruction)
+
+
+@pytest.mark.parametrize(
+    ("side", "given_input", "new"),
+    [
+        ("right", "fig", "First configure the list, then translate:"),
+        ("right", "fig", "Say what a fig is, then translate:"),
+        ("left", "red", "Name the colour that follows red, then say why."),
+        ("left", "red", "Reduce it to one word, then say why."),
+    ],
+)
+def test_a_short_input_that_the_new_instruction_holds_by_chance_is_not_lost(side, given_input, new):
+    where = {"side": side, "between": "\n"}
+    text = join(new, given_input, where)
+    assert text == (f"{given_input}\n{new}" if side == "left" else f"{new}\n{given_input}")
+    assert join(text, given_input, where) == text  # it has it now, and gets no second one
 
 
 def test_the_new_text_holds_the_input_where_it_stood():

@@ -12,7 +12,8 @@ import pytest
 from open_instruct.core.command import run
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import read_rows
-from open_instruct.engines import identity
+from open_instruct.engines import identity, oracle
+from open_instruct.engines.base import Completion
 from open_instruct.miniature.make_data import training_rows
 from open_instruct.miniature.world import may_train, read_instruction, solve
 from self_seq.generate import Settings, main
@@ -96,6 +97,69 @@ def test_another_input_or_setting_is_refused_and_run_json_still_tells_of_the_fin
     assert (tmp_path / "out" / "run.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_other_iterations_are_refused_before_anything_is_asked(tmp_path, iterations):
+    source = write(tmp_path / "in.jsonl", training_rows(50, seed=0))
+    generate(tmp_path / "out", source, iterations=2)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.json*")}
+    with pytest.raises(UserError, match="respond_sit.journal.jsonl.*iterations"):
+        generate(tmp_path / "out", source, iterations=iterations)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.json*")}
+    (tmp_path / "out" / "respond_sit.journal.jsonl").unlink()
+    _, sit, _ = generate(tmp_path / "out", source, iterations=iterations)  # the originals are not asked again
+    assert len(sit) == 50
+    journal = tmp_path / "out" / "respond_it.journal.jsonl"
+    assert journal.read_bytes() == before[journal]
+
+
+def test_whose_answers_the_baseline_has_may_change_and_nothing_of_the_earlier_run_stays(tmp_path):
+    rows = [{**row, "output": f"own {row['id']}"} for row in training_rows(60, seed=0)]
+    source = write(tmp_path / "in.jsonl", rows)
+    it, sit, _ = generate(tmp_path / "out", source)
+    own, *_ = generate(tmp_path / "out", source, it_answers="source")
+    assert {row["output"][:4] for row in own} == {"own "}
+    main(Settings(str(source), str(tmp_path / "out"), it_answers="none"))
+    assert not (tmp_path / "out" / "it.jsonl").exists()  # or the report and an upload would take it for this run's
+    journal = tmp_path / "out" / "respond_sit.journal.jsonl"
+    text = journal.read_text()
+    kept = next(row["id"] for row in sit if row["instruction"] == row["original_instruction"])
+    lines = [line if json.loads(line).get("row") != kept else changed(line) for line in text.splitlines()]
+    journal.write_text("\n".join(lines) + "\n")
+    again, chained, _ = generate(tmp_path / "out", source)  # a kept row has one answer in both files
+    assert again == it and chained == sit
+
+
+def changed(line):
+    return line.replace('"response":"', '"response":"drawn anew: ')
+
+
+def test_an_id_that_is_null_is_missing(tmp_path):
+    rows = [{**row, "id": None, **({"idx": "q7"} if n == 1 else {})} for n, row in enumerate(training_rows(3, seed=0))]
+    _, sit, _ = generate(tmp_path / "out", write(tmp_path / "in.jsonl", rows))
+    assert [row["id"] for row in sit] == [0, "q7", 2]
+
+
+def test_a_pipe_is_refused_since_every_step_reads_the_rows_anew(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: is a pipe"):
+        main(Settings(str(tmp_path / "pipe"), str(tmp_path / "out")))
+
+
+def test_reasons_beyond_the_most_frequent_are_counted_and_not_all_printed(tmp_path, capsys, monkeypatch):
+    complete = oracle.Engine.complete
+
+    def refused(self, requests):
+        for done in complete(self, requests):
+            yield Completion(done.key, "", "error", 0, 0, f"{done.key} tokens are too many") if done.key > 1 else done
+
+    monkeypatch.setattr(oracle.Engine, "complete", refused)
+    generate(tmp_path / "out", write(tmp_path / "in.jsonl", training_rows(60, seed=0)))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "tokens are too many" in line]
+    assert len(lines) == 20
+
+
 def test_a_run_goes_on_with_a_faster_engine_but_not_with_another_model(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"weights")
@@ -159,17 +223,31 @@ def test_bad_input_is_one_line_and_nothing_is_asked(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(
-    "setting", [{"it_answers": "nobody"}, {"iterations": 0}, {"max_rows": 0}, {"engine": "nobody"}]
+    "setting",
+    [
+        {"it_answers": "nobody"},
+        {"iterations": 0},
+        {"max_rows": 0},
+        {"max_rows": -2},
+        {"engine": "nobody"},
+        {"judge_engine": "nobody", "judge_rows": 2},
+        {"temperature": -1},
+        {"top_p": 3},
+        {"max_tokens": 0},
+        {"price_in": -1},
+    ],
 )
 def test_wrong_settings_are_refused(tmp_path, setting):
     source = write(tmp_path / "in.jsonl", training_rows(5, seed=0))
     arguments = [f"--{name}={value}" for name, value in setting.items()]
     with pytest.raises(SystemExit, match="error: "):
         run(main, Settings, arguments=["--input_file", str(source), "--output_dir", str(tmp_path / "out"), *arguments])
+    assert not list((tmp_path / "out").rglob("*.journal.jsonl"))  # nothing was asked before
 
 
 def test_own_answers_of_the_source_can_be_the_baseline(tmp_path):
     rows = [{**row, "output": f"own {row['id']}"} for row in training_rows(40, seed=0)]
+    rows.append({**rows[0], "output": " \n"})
     it, sit, _ = generate(tmp_path / "out", write(tmp_path / "in.jsonl", rows), it_answers="source")
     assert [row["output"] for row in it] == [f"own {n}" for n in range(40)]
     assert all(row["output"] == "\n".join(solve(row["instruction"], row["input"].split())) for row in sit)

@@ -10,6 +10,7 @@ from open_instruct.engines import oracle
 from open_instruct.engines.base import Completion
 from open_instruct.miniature.make_data import training_rows
 from open_instruct.miniature.world import read_instruction, solve
+from self_seq import steps
 from self_seq.generate import Settings, main
 
 
@@ -66,6 +67,14 @@ def test_an_input_that_the_generator_makes_up_leaves_the_row_whole(tmp_path, mon
     assert all("no part of the text" in row["failures"][0]["reason"] for row in rejected)
 
 
+def test_a_blank_input_is_none(tmp_path):
+    row = next(iter(training_rows(1, seed=0)))
+    text = f"{row['instruction']}\n{row['input']}"
+    it, sit, *_ = generate(tmp_path, [{"instruction": text, "input": " \n"}], extract=True)
+    assert len((tmp_path / "out" / "extract.journal.jsonl").read_text().splitlines()) == 2
+    assert it[0]["instruction"] == text and it[0]["input"] == sit[0]["input"] == ""
+
+
 def test_every_instruction_gets_the_number_of_tasks_asked_for(tmp_path):
     long = {"instruction": "First reverse the list, then count the items, then name the first item.", "input": "fig"}
     it, sit, rejected, statistics = generate(tmp_path, [*training_rows(80, seed=0), long], num_tasks=3)
@@ -81,8 +90,27 @@ def test_the_judge_counts_tasks_before_and_after(tmp_path):
     assert judged["rows"] == 30 == sum(judged["tasks_before"].values()) == sum(judged["tasks_after"].values())
     assert judged["longer"] == 30 and judged["unreadable"] == 0 and judged["engine"] == "oracle"
     assert set(judged["tasks_after"]) == {"2", "3"}
-    with pytest.raises(UserError, match="judge.journal.jsonl.*judge_rows"):
-        main(Settings(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), judge_rows=31))
+
+
+def test_a_larger_sample_for_the_judge_asks_only_about_the_new_rows_and_a_smaller_one_about_none(tmp_path):
+    rows = list(training_rows(100, seed=0))
+    journal = tmp_path / "out" / "judge.journal.jsonl"
+    generate(tmp_path, rows, judge_rows=20)
+    before = journal.read_bytes()
+    *_, more = generate(tmp_path, rows, judge_rows=30)
+    assert journal.read_bytes().startswith(before) and len(journal.read_bytes().splitlines()) == 1 + 2 * 30
+    assert more["judge"]["rows"] == 30 == sum(more["judge"]["tasks_after"].values())
+    *_, fewer = generate(tmp_path, rows, judge_rows=10)
+    assert fewer["judge"]["rows"] == 10
+    *_, none = generate(tmp_path, rows)
+    assert none["judge"] is None and len(journal.read_bytes().splitlines()) == 1 + 2 * 30
+
+
+def test_another_judges_tokens_are_not_paid_at_the_generators_prices(tmp_path):
+    rows = list(training_rows(50, seed=0))
+    *_, alone = generate(tmp_path, rows, price_in=1000)
+    *_, judged = generate(tmp_path, rows, price_in=1000, judge_rows=10, judge_engine="oracle")
+    assert judged["tokens"]["judge"]["in"] > 0 and judged["cost"] == alone["cost"]
 
 
 def test_another_judge_may_count(tmp_path):
@@ -210,6 +238,52 @@ def test_tokens_of_bad_answers_count(tmp_path):
     assert second["spent"]["classify"]["tokens_in"] == second["tokens"]["classify"]["in"]
 
 
+def test_what_was_spent_before_a_kill_counts(tmp_path, monkeypatch):
+    rows, settings = list(training_rows(80, seed=0)), {"engine_options": ["malformed=0.2"], "price_in": 1000}
+    (tmp_path / "whole").mkdir()
+    *_, whole = generate(tmp_path / "whole", rows, **settings)
+    monkeypatch.setattr(steps, "NOTE_SECONDS", 0)
+    for step, answers in (("classify", 40), ("rewrite", 20), ("respond_it", 50)):
+        with monkeypatch.context() as killed, pytest.raises(RuntimeError, match="killed"):
+            killed.setattr(oracle.Engine, "complete", dying(step, answers))
+            generate(tmp_path, rows, **settings)
+    *_, resumed = generate(tmp_path, rows, **settings)
+    assert resumed["spent"].keys() == whole["spent"].keys()
+    for step, spent in whole["spent"].items():
+        assert resumed["spent"][step]["answers"] >= spent["answers"]  # a bad answer on its way may be asked again
+    assert resumed["spent"]["respond_sit"]["tokens_in"] == whole["spent"]["respond_sit"]["tokens_in"]
+    assert resumed["seconds"] == round(sum(spent["seconds"] for spent in resumed["spent"].values()), 3) > 0
+    assert resumed["iterations"] == whole["iterations"] and resumed["rows_written"] == whole["rows_written"]
+    *_, again = generate(tmp_path, rows, **settings)  # nothing is asked: nothing is spent
+    assert again == resumed
+
+
+def dying(step, answers):
+    """`Engine.complete` that stops after so many answers of a step."""
+    complete = oracle.Engine.complete
+
+    def dies(self, requests):
+        given = 0
+        for done in complete(self, seen := Watched(requests)):
+            if seen.step == step and (given := given + 1) > answers:
+                raise RuntimeError("killed")
+            yield done
+
+    return dies
+
+
+class Watched:
+    """Requests that pass by; `step` is that of the last one."""
+
+    def __init__(self, requests):
+        self.requests, self.step = requests, ""
+
+    def __iter__(self):
+        for request in self.requests:
+            self.step = request.step
+            yield request
+
+
 def test_the_report_and_the_card_are_there(tmp_path):
     generate(tmp_path, training_rows(50, seed=0), judge_rows=5, source_name="miniature", source_license="apache-2.0")
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
@@ -228,3 +302,26 @@ def test_a_changed_prompt_is_refused_before_run_json_says_anything(tmp_path):
     with pytest.raises(UserError, match="respond_it.journal.jsonl.*prompts"):
         main(Settings(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), prompts=str(tmp_path / "prompts")))
     assert (tmp_path / "out" / "run.json").read_bytes() == before
+
+
+def test_only_the_prompts_of_the_steps_that_run_are_needed(tmp_path):
+    import shutil
+
+    from self_seq.prompts import FOLDER
+
+    needed = ["classify", "rewrite_decompose", "rewrite_prefix", "rewrite_suffix", "respond"]
+    (tmp_path / "prompts").mkdir()
+    for name in needed:
+        shutil.copy(FOLDER / f"{name}.yaml", tmp_path / "prompts")
+    settings = {"prompts": str(tmp_path / "prompts")}
+    _, sit, *_ = generate(tmp_path, training_rows(20, seed=0), **settings)
+    assert len(sit) == 20
+    main(Settings(str(tmp_path / "in.jsonl"), str(tmp_path / "dry"), dry_run=True, **settings))
+    for more, missing in (
+        ({"extract": True}, "extract"),
+        ({"judge_rows": 5}, "count_tasks"),
+        ({"num_tasks": 2}, "count_tasks"),
+        ({"refine": True}, "refine"),
+    ):
+        with pytest.raises(UserError, match=f"{missing}.yaml: no such prompt file"):
+            main(Settings(str(tmp_path / "in.jsonl"), str(tmp_path / "other"), **settings, **more))

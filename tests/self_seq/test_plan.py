@@ -70,6 +70,21 @@ def test_more_steps_are_more_lines(source, tmp_path, capsys):
     assert planned["judge"] == 40
 
 
+def test_a_step_that_the_measured_run_did_not_do_leaves_the_time_known(source, tmp_path, capsys):
+    main(Settings(str(source), str(tmp_path / "run")))
+    text = dry(
+        source, tmp_path / "out", capsys, f"--measured_run={tmp_path / 'run'}", "--refine=True", "--extract=True"
+    )
+    assert "extract the input" in text and "time: about" in text  # no row lacks an input
+
+
+def test_it_says_what_it_does_not_count(source, tmp_path, capsys):
+    assert "screening" not in dry(source, tmp_path / "out", capsys)
+    judge = ("--judge_engine=openai", "--judge_engine_options", "model=judge")
+    text = dry(source, tmp_path / "out", capsys, "--near_duplicates=0.8", "--judge_rows=5", *judge)
+    assert "the screening drops" in text and "engine openai, is not counted" in text
+
+
 def test_a_folder_without_statistics_is_one_line(source, tmp_path):
     arguments = [f"--input_file={source}", f"--output_dir={tmp_path}", "--dry_run=True", f"--measured_run={tmp_path}"]
     with pytest.raises(SystemExit, match="error: .*statistics.json: is no statistics of a finished run"):

@@ -16,17 +16,17 @@ def test_a_log_gets_whole_lines_with_cost_and_troubles(capsys, monkeypatch):
     monkeypatch.setattr(progress, "LOG_SECONDS", 0)
     troubles = Counter({"429": 5})  # of an earlier step
     with Progress("classify", 4, 1, Prices(1_000_000, 2_000_000), troubles) as live:
-        live.answered(Completion(1, "good", "stop", 3, 1), good=True)
+        live.answered(Completion(1, "good", "stop", 3, 1))
         live.row_done()
         troubles["429"] += 2
-        live.answered(Completion(2, "bad", "stop", 3, 1), good=False)
+        live.answered(Completion(2, "bad", "stop", 3, 1), "refuses to answer\nI cannot help")
     lines = capsys.readouterr().err.splitlines()
     assert all("\r" not in line for line in lines)
     assert "classify: 2 of 4 rows" in lines[-1]
     assert "left" in lines[-1]
     # Two answers cost 10; one of three rows is done, so all will cost 30.
     assert "cost 10.00 of 30.00" in lines[-1]
-    assert "bad answers 1" in lines[-1] and "429 2" in lines[-1]
+    assert "bad answers 1 (refuses to answer 1)" in lines[-1] and "429 2" in lines[-1]
     assert (live.answers, live.tokens_in, live.tokens_out) == (2, 6, 2)
 
 
@@ -43,7 +43,7 @@ from open_instruct.engines.base import Completion
 from self_seq.progress import Prices, Progress
 with Progress("iteration 1: classify", 51760, 40000, Prices(2.5, 10), Counter()) as live:
     for key in range(2000):
-        live.answered(Completion(key, "", "stop", 900, 130), good=key % 3 > 0)
+        live.answered(Completion(key, "", "stop", 900, 130), "" if key % 3 else "cut off at the token limit")
         live.row_done()
 """
     master, slave = pty.openpty()

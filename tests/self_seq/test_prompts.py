@@ -58,16 +58,31 @@ def test_another_text_is_another_digest(tmp_path):
     assert load_prompt(tmp_path / "prompts", "classify").digest != load_prompt(FOLDER, "classify").digest
 
 
+def whole(changed):
+    """A prompt file with one field changed."""
+    fields = {"system": "hello", "question": "'{prompt}'", "input_section": "''", "examples": "[]", "orders": "1"}
+    name, _, value = changed.partition(":")
+    return "".join(f"{field}: {text}\n" for field, text in {**fields, name: value}.items())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "no such prompt file"),
         ("system: [", "classify.yaml:1: not YAML"),
         ("system: hello", "classify.yaml:1: a prompt file needs"),
+        (whole("examples: [{instruction: a}]"), "classify.yaml:1: a prompt file needs .* missing: 'answer'"),
+        (whole("examples: [a]"), "classify.yaml:1: a field is of the wrong kind"),
+        (whole("examples:"), "classify.yaml:1: a field is of the wrong kind"),
+        (whole("system:"), "classify.yaml:1: a field is of the wrong kind"),
+        (whole("question:"), "classify.yaml:1: a field is of the wrong kind"),
+        (whole("input_section: 3"), "classify.yaml:1: a field is of the wrong kind"),
+        (whole("orders: two"), "classify.yaml:1: a field is of the wrong kind"),
+        (whole("system: caf\xe9").encode("latin-1"), "classify.yaml: not UTF-8"),
     ],
 )
 def test_a_broken_prompt_file_is_one_line(tmp_path, content, message):
     if content:
-        (tmp_path / "classify.yaml").write_text(content)
+        (tmp_path / "classify.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=message):
         load_prompt(tmp_path, "classify")

@@ -1,6 +1,6 @@
 """What stands in an instruction and must not get lost: options, table rows, code, addresses, quotations, passages.
 
-`checks` asks for the pieces of an original and whether another text still holds them; numbers are in `quantities`.
+`rewrites.py` asks for the pieces of an original and whether another text still holds them; numbers are in `quantities`.
 Lenient about form (a table may get other separators), strict about what it says.
 """
 

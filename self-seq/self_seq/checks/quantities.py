@@ -1,6 +1,7 @@
 """The numbers of a text, in digits of any script and in words, and whether another text still holds them.
 
-Called by `checks`. Lenient about form: "1,000", "1000" and "one thousand" are one number, "25 %" and "25 percent" too.
+Called by `rewrites.py`. Lenient about form: "1,000", "1000" and "one thousand" are one number, "25 %" and
+"25 percent" too.
 """
 
 import re

@@ -1,6 +1,6 @@
 """The dataset card: README.md as the Hugging Face hub reads it, YAML above and Markdown below.
 
-Called by `report.py`. The YAML names one configuration a training file, so that `datasets.load_dataset(folder, "sit")`
+Called by `page.py`. The YAML names one configuration a training file, so that `datasets.load_dataset(folder, "sit")`
 works from the folder as from the hub. What models and people wrote is escaped: it can end neither the YAML nor a table.
 """
 
@@ -234,9 +234,7 @@ def _rejected(facts: Facts) -> list[str]:
     if not told:
         return []
     rows = [[_plain(reason), f"{one.rows:,}", f"{one.dropped:,}"] for reason, one in told[:_MOST_REASONS]]
-    more = (
-        [f"{len(told) - _MOST_REASONS:,} rarer reasons stand in `rejected.jsonl`."] if len(told) > _MOST_REASONS else []
-    )
+    more = len(told) - len(rows)
     table = _table(["step and reason", "times", "in dropped rows"], rows, numbers_from=1)
     rarer = ["", f"{more:,} rarer reasons stand in `rejected.jsonl`."] if more else []
     return ["## What failed, by reason", "", *table, *rarer]

@@ -1,6 +1,6 @@
 """The drawings of the report, as SVG that takes its colours from the page around it: lengths, and verbs with objects.
 
-Called by `report.py`. Colours are CSS classes (run-0 to run-7 of the shared style), so that the drawings follow the
+Called by `page.py`. Colours are CSS classes (run-0 to run-7 of the shared style), so that the drawings follow the
 reader's light or dark setting. Every word in them is escaped here.
 """
 

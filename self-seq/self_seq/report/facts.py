@@ -1,7 +1,7 @@
 """What the report and the dataset card both tell: the run's statistics, its run.json, and the survey of its rows.
 
-Called by `report.py`. A folder of an older version, or of a run that was stopped, may lack some of it; what is missing
-is counted anew from the rows where that is possible, and said.
+Called by `page.py` and `hub.py`. A folder of an older version, or of a run that was stopped, may lack some of it;
+what is missing is counted anew from the rows where that is possible, and said.
 """
 
 import json

@@ -178,7 +178,7 @@ def _mean(counts: dict[int, int]) -> float:
 
 
 def _tokens(statistics: dict[str, Any]) -> dict[str, Any] | None:
-    """Answers and tokens by step and in all; `rate`: answer tokens a second of the last start."""
+    """Answers and tokens by step and in all; `rate`: answer tokens a second."""
     steps, spent = _by_step(statistics.get("tokens")), _by_step(statistics.get("spent"))
     if not steps:
         return None
@@ -186,13 +186,11 @@ def _tokens(statistics: dict[str, Any]) -> dict[str, Any] | None:
     rows = [(step, *(one.get(name) or 0 for name in ("answers", "in", "out"))) for step, one in steps.items()]
     rows.sort(key=lambda row: order.get(row[0], len(order)))
     whole = [sum(row[place] for row in rows) for place in (1, 2, 3)]
-    # After a kill, the seconds are those since the last start, the tokens those of all starts.
     out, seconds = sum(one.get("tokens_out") or 0 for one in spent.values()), statistics.get("seconds")
     return {
         "steps": rows,
         "sum": whole,
         "rate": out / seconds if out and seconds else None,
-        "whole_run": out >= whole[2],
     }
 
 
