@@ -24,6 +24,8 @@ from open_instruct.miniature.world import (
     write_instruction,
 )
 
+_UNKNOWN = "the oracle knows the miniature world only; name a generator with --engine"
+
 
 @dataclass
 class Settings:
@@ -47,7 +49,10 @@ class Engine:
         for request in requests:
             text, finish_reason = self._answer(request)
             prompt_words = sum(len(message["content"].split()) for message in request.messages)
-            yield Completion(request.key, text, finish_reason, prompt_words, len(text.split()))
+            if text == _UNKNOWN:  # never a training target: it would teach to give up
+                yield Completion(request.key, "", "error", prompt_words, 0, _UNKNOWN)
+            else:
+                yield Completion(request.key, text, finish_reason, prompt_words, len(text.split()))
 
     def close(self) -> None:
         pass
@@ -126,7 +131,7 @@ def _respond(asked: str) -> str:
     if read_instruction(instruction) is None:  # the list may stand above
         words, _, instruction = asked.strip().rpartition("\n")
     answers = solve(instruction, words.split()) if words.strip() else None
-    return "I do not know how to do that." if answers is None else "\n".join(answers)
+    return _UNKNOWN if answers is None else "\n".join(answers)
 
 
 def _extract(asked: str) -> str:

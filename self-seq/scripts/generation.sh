@@ -42,7 +42,11 @@ elif [[ ! -f $INPUT_FILE ]]; then
   exit 1
 fi
 lists=()
-if [[ -n $ENGINE_OPTIONS ]]; then read -ra words <<<"$ENGINE_OPTIONS" && lists+=(--engine_options "${words[@]}"); fi
+# Cut before each NAME=, so that a path may hold blanks.
+if [[ -n $ENGINE_OPTIONS ]]; then
+  mapfile -t words < <(sed -E 's/ +([a-z_]+=)/\n\1/g; s/ +$//' <<<"$ENGINE_OPTIONS")
+  lists+=(--engine_options "${words[@]}")
+fi
 if [[ -n $DECONTAMINATE ]]; then read -ra words <<<"$DECONTAMINATE" && lists+=(--decontaminate "${words[@]}"); fi
 exec python -m self_seq.generate --input_file "$INPUT_FILE" --output_dir "$OUTPUT_DIR" --engine "$ENGINE" \
   --iterations "$ITERATIONS" --num_tasks "$NUM_TASKS" --extract "$EXTRACT" --refine "$REFINE" --it_answers "$IT_ANSWERS" \

@@ -86,6 +86,13 @@ class _Generation:
         if settings.judge_engine:  # a wrong name shall not show after hours
             self.judge_identity = identity(settings.judge_engine, settings.judge_engine_options)
         self.contamination = Contamination(settings.decontaminate) if settings.decontaminate else None
+        # What decides which rows are asked about; the evaluation sets by their content, wherever they lie.
+        self.row_settings = {
+            **self.source.settings,
+            "evaluation_sets": self.contamination.digest if self.contamination else "",
+        }
+        self.opened = ExitStack()  # journals and engines that stay open until the end
+        self.engines: dict[bool, Engine] = {}  # False: the generator, True: the judge
         self.dropped: dict[int, dict[str, Any]] = {}  # by the screening
         self.splits: Journal | None = None
         self.tasks: Journal | None = None
@@ -132,12 +139,11 @@ class _Generation:
         self.dropped = self._screened()
         source = settings.input_file
         with ExitStack() as opened:
-            self.engine = open_engine(settings.engine, settings.engine_options)
-            opened.callback(self.engine.close)
+            self.opened = opened
             if settings.extract:
-                self.splits = self._extract(opened)
+                self.splits = self._extract()
             if settings.num_tasks:
-                self.tasks = self._count_tasks(opened)
+                self.tasks = self._count_tasks()
             for iteration in range(1, self.iterations + 1):
                 source = self._iterate(iteration, source)
             return self._finish(source)
@@ -147,7 +153,7 @@ class _Generation:
         settings = self.settings
         if not settings.near_duplicates and self.contamination is None:
             return {}
-        about = {"input": self.source.digest, **self.source.settings}
+        about = {"input": self.source.digest, **self.row_settings}
         path = self.folder / "screening.json"
         try:
             found = json.loads(path.read_bytes())
@@ -160,9 +166,9 @@ class _Generation:
         write_json(path, {"about": about, "dropped": dropped})
         return dropped
 
-    def _extract(self, opened: ExitStack) -> Journal:
+    def _extract(self) -> Journal:
         source = self.settings.input_file
-        journal = opened.enter_context(self._journal(self.folder, "extract", source))
+        journal = self.opened.enter_context(self._journal(self.folder, "extract", source))
 
         def rows() -> NumberedRows:
             return (pair for pair in self._open_rows(source) if not pair[1].input)
@@ -170,9 +176,9 @@ class _Generation:
         self._ask(extract(self.prompts["extract"]), rows, journal, "extract the input")
         return journal
 
-    def _count_tasks(self, opened: ExitStack) -> Journal:
+    def _count_tasks(self) -> Journal:
         source = self.settings.input_file
-        journal = opened.enter_context(self._journal(self.folder, "count_tasks", source))
+        journal = self.opened.enter_context(self._journal(self.folder, "count_tasks", source))
         step = count_tasks("count_tasks", self.prompts["count_tasks"])
         self._ask(step, lambda: self._open_rows(source), journal, "count the tasks")
         return journal
@@ -287,12 +293,8 @@ class _Generation:
                     yield 2 * number, original(row)
                     yield 2 * number + 1, final(row)
 
-        with self._journal(self.folder, "judge", source) as journal, ExitStack() as opened:
-            judge = self.engine
-            if settings.judge_engine:
-                judge = open_engine(settings.judge_engine, settings.judge_engine_options)
-                opened.callback(judge.close)
-            self._ask(count_tasks("judge", self.prompts["count_tasks"]), rows, journal, "judge", judge)
+        with self._journal(self.folder, "judge", source) as journal:
+            self._ask(count_tasks("judge", self.prompts["count_tasks"]), rows, journal, "judge")
             return {"engine": settings.judge_engine or settings.engine} | outputs.judged(journal, sample)
 
     def _statistics(self, counts: outputs.Counts, judged: dict[str, Any] | None) -> dict[str, Any]:
@@ -304,6 +306,7 @@ class _Generation:
         return {
             **counts.rows(),
             "rejected": dict(counts.rejected.most_common()),
+            "rows_by_tasks": {str(tasks): rows for tasks, rows in sorted(counts.by_tasks.items())},
             "rows_screened": dict(Counter(dropped["reason"] for dropped in self.dropped.values())),
             "iterations": self.options,
             "tokens": tokens,
@@ -370,15 +373,34 @@ class _Generation:
         rows: Callable[[], NumberedRows],
         journal: Journal,
         label: str,
-        engine: Engine | None = None,
         count: int | None = None,
     ) -> None:
+        """Ask about the rows that `journal` does not hold; `count` is how many rows there are, where that is known."""
         if count is None:
-            count = sum(1 for _ in rows())
-        engine = engine or self.engine
-        prices = self.prices if engine is self.engine else Prices()  # they are the generator's
+            count, missing = 0, 0
+            for number, _ in rows():
+                count, missing = count + 1, missing + (number not in journal)
+        else:
+            missing = count - len(journal)
+        if not missing:  # and no engine is started for it: a large one takes minutes
+            return
+        by_judge = step.name == "judge" and bool(self.settings.judge_engine)
+        engine = self._engine(by_judge)
+        prices = Prices() if by_judge else self.prices  # they are the generator's
         note = self.spent.noter(step.name)
         ask(step, rows, count, journal, engine, self.sampling, self.settings.attempts, label, prices, note)
+
+    def _engine(self, judge: bool) -> Engine:
+        """The generator, or the judge's own engine; started when it is first needed."""
+        if judge not in self.engines:
+            settings = self.settings
+            if judge:
+                engine = open_engine(settings.judge_engine, settings.judge_engine_options)
+            else:
+                engine = open_engine(settings.engine, settings.engine_options)
+            self.engines[judge] = engine
+            self.opened.callback(engine.close)
+        return self.engines[judge]
 
     def _count_options(self, iteration: int, options: Journal) -> None:
         """Print which options were chosen, beside the published ones; a row that is not asked any more counts as D."""
@@ -405,7 +427,7 @@ class _Generation:
         about: dict[str, Any] = {
             "step": step,
             "input": self.source.digest if source == settings.input_file else digest(source),
-            **self.source.settings,
+            **self.row_settings,
             "prompts": [self.prompts[name].digest for name in prompts if name in self.prompts],
             "extract": settings.extract,
             "num_tasks": settings.num_tasks,

@@ -24,13 +24,19 @@ _MOST_REASONS = 20  # that are printed
 
 @dataclass(slots=True)
 class Counts:
-    """Of rows: in = written + dropped. `rejected`: failures by "step: reason"."""
+    """Of rows: in = written + dropped.
+
+    Attributes:
+        rejected: failures by "step: reason".
+        by_tasks: written rows by how many tasks they ask for, where that was to be a set number.
+    """
 
     rows_in: int = 0
     rows_written: int = 0
     rows_dropped: int = 0
     rows_written_with_a_failed_step: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    by_tasks: Counter[int] = field(default_factory=Counter)
 
     def rows(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in _ROWS}
@@ -133,6 +139,8 @@ def write_rows_and_reasons(folder: Path, rows: Iterable[Answered], with_it: bool
                 counts.rows_dropped += 1
             else:
                 counts.rows_written += 1
+                if tasks := state(end.row)["tasks"]:
+                    counts.by_tasks[tasks] += 1
                 write_sit(encode_json(_training_row(end, sequential=True)) + b"\n")
                 if write_it:
                     write_it(encode_json(_training_row(end, sequential=False)) + b"\n")
@@ -184,6 +192,9 @@ def print_counts(folder: Path, counts: Counts, with_it: bool) -> None:
         print(f"  {number:,} x {reason}")
     if len(counts.rejected) > _MOST_REASONS:
         print(f"  and {len(counts.rejected) - _MOST_REASONS:,} more reasons")
+    if counts.by_tasks:
+        held = ", ".join(f"{tasks}: {rows:,}" for tasks, rows in sorted(counts.by_tasks.items()))
+        print(f"written rows by number of tasks: {held}")
     if not counts.rows_written:
         reason, number = counts.rejected.most_common(1)[0]
         raise UserError(

@@ -40,7 +40,6 @@ class Source:
             "max_rows": settings.max_rows,
             "sample_rows": settings.sample_rows,
             "near_duplicates": settings.near_duplicates,
-            "decontaminate": settings.decontaminate,
         }
         self.digest = digest(self._path) if Path(self._path).is_file() else ""
         remembered = Path(settings.output_dir) / CHECKED

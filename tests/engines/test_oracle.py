@@ -31,7 +31,8 @@ def test_it_answers_an_instruction_of_the_world():
 
 
 def test_it_does_not_know_other_instructions():
-    assert "do not know" in answer("Write a poem.\nabout spring").text
+    unknown = answer("Write a poem.\nabout spring")
+    assert unknown.finish_reason == "error" and "miniature world only" in unknown.error
 
 
 def test_it_decomposes_what_has_two_parts():

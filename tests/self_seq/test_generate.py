@@ -290,7 +290,8 @@ def test_a_result_can_be_the_next_input(tmp_path):
     assert sum(before["instruction"] != after["instruction"] for before, after in zip(first, second, strict=True)) > 20
 
 
-def test_a_row_that_was_short_enough_to_be_read_is_never_too_long_for_the_next_iteration(tmp_path):
+def test_a_row_that_was_short_enough_to_be_read_is_never_too_long_for_the_next_iteration(tmp_path, monkeypatch):
+    monkeypatch.setattr(oracle, "_respond", lambda asked: "two")
     rows = [{"instruction": "Count the items. " + "x" * 600_000, "input": "fig"}, *training_rows(1, seed=0)]
     main(Settings(str(write(tmp_path / "in.jsonl", rows)), str(tmp_path / "out"), it_answers="none"))
     assert (tmp_path / "out" / "iteration_1" / "instructions.jsonl").stat().st_size > 1_000_000

@@ -60,6 +60,7 @@ def test_rows_that_have_an_input_are_not_asked_for_one(tmp_path):
 
 def test_an_input_that_the_generator_makes_up_leaves_the_row_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(oracle, "_extract", lambda asked: "#Instruction#: Count.\n#Input#: made up###")
+    monkeypatch.setattr(oracle, "_respond", lambda asked: "two")
     rows = [{"instruction": f"{row['instruction']}\n{row['input']}"} for row in training_rows(10, seed=0)]
     it, sit, rejected, _ = generate(tmp_path, rows, extract=True)
     assert [row["instruction"] for row in it] == [row["instruction"] for row in rows]
@@ -81,7 +82,7 @@ def test_every_instruction_gets_the_number_of_tasks_asked_for(tmp_path):
     assert {len(read_instruction(row["instruction"])) for row in sit} == {3}
     assert sit[-1]["instruction"] == long["instruction"]  # it holds them already
     assert rejected == [] and all(map(right, sit))
-    assert statistics["published"] is None
+    assert statistics["published"] is None and statistics["rows_by_tasks"] == {"3": 81}
 
 
 def test_the_judge_counts_tasks_before_and_after(tmp_path):
@@ -119,7 +120,8 @@ def test_another_judge_may_count(tmp_path):
     assert statistics["judge"]["rows"] == 10
 
 
-def test_near_duplicates_are_dropped_with_their_reason(tmp_path):
+def test_near_duplicates_are_dropped_with_their_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(oracle, "_respond", lambda asked: "Dear Sir")
     rows = list(training_rows(40, seed=0))
     text = "Write a letter to the landlord about the tap in the kitchen that has been dripping since last week, please"
     again = [{"instruction": f"{text}.", "output": "x"}, {"instruction": f"{text}!", "output": "x"}]
@@ -129,6 +131,35 @@ def test_near_duplicates_are_dropped_with_their_reason(tmp_path):
     assert "40" in rejected[-1]["failures"][0]["reason"]  # the row that it repeats
     assert sum(statistics["rows_screened"].values()) == 1
     assert statistics["rows_in"] == 42 == statistics["rows_written"] + statistics["rows_dropped"]
+
+
+def test_what_the_oracle_does_not_know_is_never_a_training_target(tmp_path):
+    it, _, rejected, _ = generate(tmp_path, [*training_rows(5, seed=0), {"instruction": "Name a river."}])
+    assert len(it) == 5
+    assert "the oracle knows the miniature world only" in rejected[-1]["failures"][-1]["reason"]
+
+
+def test_a_finished_folder_starts_no_engine(tmp_path, monkeypatch):
+    generate(tmp_path, training_rows(20, seed=0), judge_rows=5)
+
+    def refuse(settings):
+        raise AssertionError("nothing is left to ask")
+
+    monkeypatch.setattr(oracle, "Engine", refuse)
+    main(Settings(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), judge_rows=5))
+
+
+def test_the_evaluation_sets_count_by_their_content_and_not_by_their_place(tmp_path):
+    text = "the quick brown fox jumps over the lazy dog while nine wet cats look on from afar"
+    write_rows(tmp_path / "test.jsonl", [{"question": text}])
+    generate(tmp_path, training_rows(10, seed=0), decontaminate=[str(tmp_path / "test.jsonl")])
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "test.jsonl").rename(tmp_path / "elsewhere" / "test.jsonl")
+    settings = {"input_file": str(tmp_path / "in.jsonl"), "output_dir": str(tmp_path / "out")}
+    main(Settings(**settings, decontaminate=[str(tmp_path / "elsewhere")]))
+    write_rows(tmp_path / "elsewhere" / "test.jsonl", [{"question": text.replace("fox", "hen")}])
+    with pytest.raises(UserError, match="evaluation_sets"):
+        main(Settings(**settings, decontaminate=[str(tmp_path / "elsewhere")]))
 
 
 def test_rows_of_an_evaluation_set_are_dropped(tmp_path):

@@ -9,6 +9,7 @@ spaces twice as many characters take the place of the words. What stands in more
 
 import csv
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -66,6 +67,14 @@ class Contamination:
         if not collected and not self._whole:
             raise UserError(f"{', '.join(map(str, paths))}: no text of {LEAST_WORDS} words or more to look for.")
         self._runs = {length: _index(found) for length, found in sorted(collected.items())}
+
+    @property
+    def digest(self) -> str:
+        """Names what is looked for, so that a changed evaluation set is noticed."""
+        whole = hashlib.sha256(repr((self._n, sorted(self._whole))).encode())
+        for known, _ in self._runs.values():
+            whole.update(known.tobytes())
+        return whole.hexdigest()[:16]
 
     def find(self, text: str) -> tuple[str, str] | None:
         """(FILE:LINE of the evaluation set, the words in common) for the first run in common; None if there is none.
