@@ -8,6 +8,7 @@ point of a plot. `metadata.cluster` (`field`, `name`) says which items are right
 
 import hashlib
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,16 @@ class Benchmark:
     cluster: Cluster | None = None
 
     def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of the task's folder (prompts, scoring) and of its data: results of others are stale."""
-        code = sorted(path for path in self.yaml.parent.iterdir() if path.is_file() and not path.name.endswith(".pyc"))
-        prints = {"task": _digest(code)}
-        if self.data and (data := local_data.folder() / self.data).is_file():
-            prints["data"] = _digest([data])
+        """SHA-256 of what the figures come from, beside the model: results of another are stale.
+
+        That is the task's folder (prompts, scoring), the scorers that tasks share, the harness, and the data.
+        """
+        shared = (Path(__file__).parent / "scoring").glob("*.py")
+        code = [path for path in (*self.yaml.parent.iterdir(), *shared) if path.is_file() and path.suffix != ".pyc"]
+        prints = {"task": _digest(sorted(code)), "lm_eval": version("lm-eval")}
+        data = local_data.folder() / self.data
+        if self.data and data.exists():
+            prints["data"] = _digest([data] if data.is_file() else sorted(p for p in data.rglob("*") if p.is_file()))
         return prints
 
 
@@ -122,6 +128,7 @@ def _describe(entry: Any) -> Benchmark:
             raise UserError(
                 f"{entry.yaml_path}: metric {metric['metric']}: aggregation must be mean, the rest is unknown here"
             )
+    kwargs = raw.get("dataset_kwargs") or {}
     cluster = metadata.get("cluster")
     if cluster is not None and (not isinstance(cluster, dict) or set(cluster) != {"field", "name"}):
         raise UserError(f"{entry.yaml_path}: metadata.cluster must be {{field: FIELD OF AN ITEM, name: IN THE PLURAL}}")
@@ -144,7 +151,7 @@ def _describe(entry: Any) -> Benchmark:
         version=str(metadata.get("version", "")),
         metrics=metrics,
         yaml=Path(entry.yaml_path),
-        data=(raw.get("dataset_kwargs") or {}).get("file", ""),
+        data=kwargs.get("file") or kwargs.get("folder", ""),
         cluster=Cluster(**cluster) if cluster else None,
     )
 

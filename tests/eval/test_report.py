@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from open_instruct.core.intervals import interval, standard_error
 from eval.report import Settings, main
 from eval.results import Metric, Result, read, read_run, write
 from eval.tables import terminal
 from open_instruct.core.errors import UserError
+from open_instruct.core.intervals import interval, standard_error
 
 LENGTHS = {"single": 1, "pairs": 2, "chains": 3, "longer": 4}
 TITLES = {"single": "single", "pairs": "unseen pairs", "chains": "unseen chains of 3", "longer": "chains of 4"}

@@ -1,0 +1,77 @@
+"""Files of the data folder that are no rows of JSON: where they are, and a clear line where they are not.
+
+Called by the tasks whose data comes as tables or as one JSON document. Rows of JSON: `eval.local_data.rows`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from eval import local_data
+from open_instruct.core.errors import UserError
+
+MADE_BY = "bash scripts/prepare_eval_data.sh"
+
+
+def data_file(file: str) -> Path:
+    """The path of `file`, which is relative to the data folder.
+
+    Raises:
+        UserError: it is not there.
+    """
+    path = local_data.folder() / file
+    if not path.is_file():
+        raise UserError(
+            f"{path}: the evaluation data is not there. Make it with `{MADE_BY}`, "
+            f"or name the folder that holds {file} in {local_data.FOLDER_VARIABLE}."
+        )
+    return path
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        UserError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start:,} is not UTF-8. Fetch the file again: {MADE_BY}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_squad(path: Path) -> list[dict[str, Any]]:
+    """The questions of a file in SQuAD's format (`data` > `paragraphs` > `qas`), in its order.
+
+    Returns:
+        `id`, `context`, `question` and `answers` (texts, each once, at least one) of each.
+
+    Raises:
+        UserError: the file is not of that format, holds no question, or one without an answer or of an id that stood
+            before.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for article in json.loads(read_text(path))["data"]:
+            for paragraph in article["paragraphs"]:
+                for question in paragraph["qas"]:
+                    name = str(question["id"])
+                    answers = list(dict.fromkeys(filter(None, (one["text"].strip() for one in question["answers"]))))
+                    if not answers or name in found:
+                        raise UserError(f"{path}: question {name} {'stands twice' if answers else 'has no answer'}")
+                    found[name] = {
+                        "id": name,
+                        "context": paragraph["context"].strip(),
+                        "question": question["question"].strip(),
+                        "answers": answers,
+                    }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not of SQuAD's format ({type(error).__name__}: {error}); expected data > paragraphs > qas. "
+            f"Fetch the file again: {MADE_BY}"
+        ) from error
+    if not found:
+        raise UserError(f"{path}: no question in it. Fetch the file again: {MADE_BY}")
+    return list(found.values())
