@@ -5,6 +5,7 @@
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -27,12 +28,9 @@ def open_engine(name: str, options: list[str]) -> Engine:
     """
     module = _module(name)
     types = {field.name: field.type for field in fields(module.Settings)}
-    values = {}
-    for option in options:
-        key, equals, text = option.partition("=")
-        if key not in types or not equals:
-            raise UserError(f"engine {name}: {option!r} is no setting=value; its settings are: {', '.join(types)}")
-        values[key] = _read(text, types[key], f"engine {name}: {key}")
+    values = {
+        key: _read(text, types[key], f"engine {name}: {key}") for key, text in _split(name, options, types).items()
+    }
     try:
         settings = module.Settings(**values)
     except TypeError as error:  # a setting without default was not given
@@ -50,10 +48,10 @@ def identity(name: str, options: list[str]) -> dict[str, str]:
     It reads those files whole: call it once a run.
 
     Raises:
-        UserError: no such engine.
+        UserError: no such engine or setting.
     """
     module = _module(name)
-    values = {key: value for key, _, value in (option.partition("=") for option in options)}
+    values = _split(name, options, [field.name for field in fields(module.Settings)])
     found = {key: value for key, value in values.items() if key not in getattr(module, "SPEED_ONLY", ())}
     if hasattr(module, "content"):
         found["content"] = module.content(values)
@@ -68,6 +66,18 @@ def _module(name: str):
     if name not in names():
         raise UserError(f"no engine named {name!r}; there are: {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+
+
+def _split(name: str, options: list[str], known: Iterable[str]) -> dict[str, str]:
+    """The options as texts. What is none is not repeated whole: it may be a key in a wrong place."""
+    values = {}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if key not in known or not equals:
+            told = repr(key) if key.isidentifier() and len(key) <= 30 else "one of the options"
+            raise UserError(f"engine {name}: {told} is no setting=value; its settings are: {', '.join(known)}")
+        values[key] = text
+    return values
 
 
 def _read(text: str, kind: type, what: str):

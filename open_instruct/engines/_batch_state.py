@@ -94,6 +94,10 @@ class BatchState:
         """The server's ids of a batch: of its file and its own, as far as they are known."""
         return self._base.execute("SELECT file_id, batch_id FROM batch WHERE number = ?", [number]).fetchone()
 
+    def names(self, number: int) -> set[str]:
+        """The requests that wait in a batch."""
+        return {name for (name,) in self._base.execute("SELECT name FROM request WHERE batch = ?", [number])}
+
     def set_file(self, number: int, file_id: str | None) -> None:
         with self._change():
             self._base.execute("UPDATE batch SET file_id = ? WHERE number = ?", [file_id, number])

@@ -12,7 +12,8 @@ from typing import Any
 
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import encode_json
-from open_instruct.engines._http import Refused, Trouble, address, check_key_name
+from open_instruct.engines._address import KEY_LIKE, address, check_key_name
+from open_instruct.engines._http import Refused, Trouble
 from open_instruct.engines.base import Completion, Request
 
 CHARACTERS_A_TOKEN = 4
@@ -22,6 +23,10 @@ REFUSED = "the server refuses the request"
 _OURS = ("model", "messages", "n", "stream")
 _MAY_LEAVE_OUT = ("top_k", "seed")
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
+_MOST_TOKENS = 1 << 32  # one answer has fewer; more would spoil every sum
+_SECRET_FIELD = re.compile(  # as the name of a field, at any depth
+    r'"[^"]*(api[-_]?key|authorization|secret|password|(access|auth|bearer)[-_]?token)[^"]*"\s*:', re.IGNORECASE
+)
 _LEAST_ROOM = 16  # tokens: an answer that has less is none
 _STOP = ("stop", "eos", "eos_token", "stop_sequence", "end_turn", None)
 _LENGTH = ("length", "max_tokens")
@@ -117,6 +122,8 @@ class Chat:
             The longest answer to ask for when the request is sent again (0: as before); None if that would not help.
         """
         words = str(refused)
+        if _FILTER.search(f"{refused.code} {words}"):  # it may quote the prompt, which says nothing of the fields
+            return None
         learnt_since = next((name for name in _LIMIT_FIELDS if name in sent and name != self._limit_field), None)
         limit = sent.get(learnt_since or self._limit_field, 0)
         if is_too_long(refused):
@@ -163,7 +170,7 @@ class Chat:
         except (KeyError, IndexError, TypeError, AttributeError):
             raise Trouble("garbage", "the server's answer has no choices[0].message") from None
         if isinstance(text, list):  # parts, as some servers send them
-            text = "".join(part.get("text") or "" for part in text if isinstance(part, dict))
+            text = "".join(map(_part, text))
         usage = answer.get("usage")
         usage = usage if isinstance(usage, dict) else {}
         tokens_in = _count(usage.get("prompt_tokens"), lambda: prompt_tokens(request))
@@ -217,20 +224,26 @@ def read_extra(engine: str, extra: str) -> dict[str, Any]:
     """The setting `extra`.
 
     Raises:
-        UserError: it is no JSON object, or holds what the engine decides itself.
+        UserError: it is no JSON object, or holds what the engine decides itself, or a secret.
     """
     if not extra:
         return {}
     try:
-        value = json.loads(extra)
-    except ValueError:
+        value = json.loads(extra, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise UserError(f'engine {engine}: extra is no JSON object; expected such as {{"min_p": 0.1}}')
     for name in _OURS:
         if name in value:
             raise UserError(f"engine {engine}: extra must not hold {name!r}, which the engine sets itself")
+    if _SECRET_FIELD.search(extra) or KEY_LIKE.search(extra):
+        raise UserError(f"engine {engine}: extra holds a secret; put it into an environment variable (api_key_env)")
     return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def content(engine: str, options: dict[str, str]) -> str:
@@ -246,5 +259,12 @@ def content(engine: str, options: dict[str, str]) -> str:
     return encode_json(dict(sorted(read_extra(engine, options.get("extra", "")).items()))).decode()
 
 
+def _part(part: Any) -> str:
+    """The text of a part of an answer; "" for what the model thought, and for pictures."""
+    if isinstance(part, dict) and part.get("type", "text") in ("text", "output_text"):
+        part = part.get("text")
+    return part if isinstance(part, str) else ""
+
+
 def _count(told: Any, estimate: Callable[[], int]) -> int:
-    return told if isinstance(told, int) and told >= 0 else estimate()
+    return told if type(told) is int and 0 <= told <= _MOST_TOKENS else estimate()

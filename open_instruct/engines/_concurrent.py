@@ -49,7 +49,9 @@ class Concurrent:
         def ended(worker: asyncio.Task[None]) -> None:
             nonlocal working
             working -= 1
-            if not worker.cancelled() and worker.exception() is not None:
+            if worker.cancelled():  # or the stream would seem to have come to its end
+                failed.append(RuntimeError("the engine was closed before all its requests were answered"))
+            elif worker.exception() is not None:
                 failed.append(worker.exception())
             wake()
 
@@ -73,10 +75,14 @@ class Concurrent:
         finally:
             self._give_up(workers)
 
+    def give_up(self) -> None:
+        """End everything that still runs: streams that nobody asks any more, what a Ctrl-C broke off."""
+        self._give_up(list(asyncio.all_tasks(self._loop)))
+
     def close(self) -> None:
         """End the loop and everything that still runs on it."""
         if not self._loop.is_closed():
-            self._give_up(list(asyncio.all_tasks(self._loop)))
+            self.give_up()
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 

@@ -7,19 +7,18 @@ Used by `openai` and `openai_batch`. What comes back sorts into three:
 - `Refused`: this request will never be answered.
 - `UserError`: no request will be: a wrong key, model or address, no money left, a server that is gone.
 
-The key is read from the environment and stands in the request's header alone; where a server's words repeat it, it is
-cut out. Proxies are taken from HTTPS_PROXY and its like; certificates from SSL_CERT_FILE, where that is set.
+The key stands in the request's header alone; where a server's words repeat it, it is cut out. Certificates are taken
+from SSL_CERT_FILE, where that is set; address, key and proxy: see `_address.py`.
 """
 
 import asyncio
 import json
-import os
+import math
 import random
 import re
 import ssl
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
@@ -29,19 +28,17 @@ import aiohttp
 from yarl import URL
 
 from open_instruct.core.errors import UserError
+from open_instruct.engines._address import KEY_LIKE, address, key, proxy
 from open_instruct.engines._pace import Pace
 
 T = TypeVar("T")
-
-OPENAI = "https://api.openai.com/v1"
 
 _FIRST_PAUSE = 0.5  # seconds: the longest first pause; doubles with each try
 _LONGEST_PAUSE = 60.0
 _LONGEST_WAIT = 3600.0  # a server that asks for more is out of quota for today
 _CONNECT_SECONDS = 30.0
 _BUSY_SHARE = 0.2  # of a try: refused as busy while others are answered is a queue, not a fault
-_SECRET_PARAMETER = re.compile(r"key|token|secret|sig|password", re.IGNORECASE)
-_KEY_LIKE = re.compile(r"\b(?:sk|hf|gsk|xai)[-_][\w*.-]{6,}")  # also half hidden, as OpenAI repeats it
+_LARGEST = 8 * 2**20  # bytes of one answer, or of a line in a file of answers; whatever is longer never ends
 
 
 class Trouble(Exception):
@@ -66,6 +63,10 @@ class Refused(Exception):
     def __init__(self, status: int, code: str, words: str) -> None:
         super().__init__(words)
         self.status, self.code = status, code
+
+
+class Gone(UserError):
+    """The server knows no such model, address, batch or file (HTTP 404)."""
 
 
 class Server:
@@ -100,7 +101,7 @@ class Server:
     ) -> None:
         self._engine = engine
         self.url = address(engine, base_url)
-        self._key = _key(engine, api_key_env, self.url)
+        self._key = key(engine, api_key_env, self.url)
         self._key_env = api_key_env
         self._timeout, self._retries, self._give_up_after = timeout, retries, give_up_after
         self._pace, self._troubles = pace, troubles
@@ -113,7 +114,7 @@ class Server:
             connector=aiohttp.TCPConnector(limit=connections, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(_CONNECT_SECONDS, timeout)),
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            proxy=_proxy(self.url),
+            proxy=proxy(engine, self.url),
         )
 
     async def close(self) -> None:
@@ -160,7 +161,7 @@ class Server:
     def _pause(self, trouble: Trouble, tries: int) -> float:
         """How long this request waits before its next try; where the server is busy, everybody waits a little."""
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries - 1, 20))
-        if trouble.wait is not None:
+        if trouble.wait:  # 0 is no pause to keep to: then ours, which grow
             if trouble.wait > _LONGEST_WAIT:
                 raise UserError(
                     f"engine {self._engine}: {self.url} asks to wait {trouble.wait / 3600:.1f} hours ({trouble}). What "
@@ -187,7 +188,7 @@ class Server:
         try:
             async with self._session.request(method, self._url(path), allow_redirects=False, **content) as response:
                 self._answered()
-                body = await response.read()
+                body = await _whole(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
             raise self._network_trouble(error) from None
         if 200 <= response.status < 300:
@@ -205,12 +206,14 @@ class Server:
             async with self._session.get(self._url(path), timeout=timeout) as response:
                 self._answered()
                 if response.status != 200:
-                    raise self._bad_status(response.status, response.headers, await response.read())
+                    raise self._bad_status(response.status, response.headers, await _whole(response))
                 rest = b""
                 async for block in response.content.iter_any():
                     *lines, rest = (rest + block).split(b"\n")
                     for line in lines:
                         take(line)
+                    if len(rest) > _LARGEST:
+                        raise _too_large()
                 take(rest)
         except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
             raise self._network_trouble(error) from None
@@ -224,7 +227,7 @@ class Server:
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
-            start = self.clean(body[:80].decode(errors="replace"))
+            start = self.clean(body[:2000].decode(errors="replace"))[:80]
             raise Trouble("garbage", f"the server's answer is no JSON: {start!r}") from None
         if not isinstance(value, dict):
             raise Trouble("garbage", "the server's answer is no JSON object")
@@ -236,7 +239,7 @@ class Server:
         """A server's words on one line, shortened, without the key."""
         if self._key:
             text = text.replace(self._key, "(key)")
-        text = " ".join(_KEY_LIKE.sub("(key)", text).split())
+        text = " ".join(KEY_LIKE.sub("(key)", text).split())
         return text if len(text) <= 300 else f"{text[:300]}..."
 
     def _url(self, path: str) -> URL:
@@ -295,7 +298,7 @@ class Server:
         if status == 402:
             raise UserError(f"engine {self._engine}: the account has no money left ({told})")
         if status in (404, 405):
-            raise UserError(
+            raise Gone(
                 f"engine {self._engine}: {self.url} does not know this model or address ({told}). Mend model or "
                 "base_url; the latter ends in /v1 at most servers"
             )
@@ -319,74 +322,44 @@ class Server:
         return "", self.clean(error if isinstance(error, str) else json.dumps(error))
 
 
-def address(engine: str, base_url: str) -> URL:
-    """The base URL, checked.
-
-    Raises:
-        UserError: it is none, or holds a secret, which would end in logs.
-    """
-    text = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI).strip()
-    try:
-        url = URL(text.rstrip("/"))
-        usable = url.scheme in ("http", "https") and bool(url.host)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UserError(f"engine {engine}: base_url is no http:// or https:// address; expected such as {OPENAI}")
-    if url.user or url.password or any(_SECRET_PARAMETER.search(name) for name in url.query):
-        raise UserError(f"engine {engine}: base_url holds a secret; put it into an environment variable (api_key_env)")
-    return url
-
-
-def check_key_name(engine: str, api_key_env: str) -> None:
-    """Refuse a key where the name of its variable belongs; the message does not repeat it."""
-    if not re.fullmatch(r"[A-Za-z_]\w{0,60}", api_key_env) or _KEY_LIKE.match(api_key_env):
-        raise UserError(
-            f"engine {engine}: api_key_env must be the NAME of an environment variable, such as OPENAI_API_KEY; export "
-            "the key under that name"
-        )
-
-
-def _key(engine: str, api_key_env: str, url: URL) -> str:
-    check_key_name(engine, api_key_env)
-    key = os.environ.get(api_key_env, "").strip()
-    if not key and (api_key_env != "OPENAI_API_KEY" or url.host == URL(OPENAI).host):
-        raise UserError(f"engine {engine}: no key: the environment variable {api_key_env} is not set")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise UserError(
-            f"engine {engine}: what {api_key_env} holds is no key: it has spaces, line ends or letters beyond ASCII"
-        )
-    return key
-
-
-def _proxy(url: URL) -> str | None:
-    """HTTPS_PROXY or HTTP_PROXY of the environment, unless NO_PROXY names the host."""
-    if urllib.request.proxy_bypass(url.host):
-        return None
-    return urllib.request.getproxies().get(url.scheme)
-
-
 def _wait(headers: Any) -> float | None:
     """Seconds until the server wants to be asked again, from its headers.
 
     `retry-after-ms` as OpenAI sends it; `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), which is
     counted from the server's own clock, where it tells that.
     """
+    text = headers.get("Retry-After", "")
+    for seconds, unit in ((headers.get("retry-after-ms", ""), 1000), (text, 1)):
+        try:
+            if math.isfinite(wait := float(seconds) / unit):
+                return max(0.0, wait)
+        except ValueError:
+            pass
+    until, now = _time(text), _time(headers.get("Date", ""))
+    return None if until is None else max(0.0, until - (time.time() if now is None else now))
+
+
+def _time(date: str) -> float | None:
+    """Seconds since 1970; None if it is no date."""
     try:
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    except (KeyError, ValueError):
-        pass
-    text = headers.get("Retry-After", "").strip()
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        until = parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError):
+        return parsedate_to_datetime(date.strip()).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None
-    try:
-        now = parsedate_to_datetime(headers.get("Date", "")).timestamp()
-    except (ValueError, TypeError):
-        now = time.time()
-    return max(0.0, until - now)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """The body, unless it is beyond what any answer can be: so many on their way at once would fill the memory."""
+    if (response.content_length or 0) > _LARGEST:
+        raise _too_large()
+    if response.content_length is not None and "Content-Encoding" not in response.headers:
+        return await response.read()
+    body = bytearray()
+    async for block in response.content.iter_any():
+        body += block
+        if len(body) > _LARGEST:
+            raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> Trouble:
+    return Trouble("too large", f"the server's answer is longer than {_LARGEST >> 20} MiB")

@@ -9,6 +9,7 @@ from the environment alone; a server that wants none needs none. Tokens are coun
 tell them, they are estimated at 4 characters each.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from open_instruct.core.command import help_field
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import encode_json
 from open_instruct.engines import _chat
+from open_instruct.engines._address import OPENAI
 from open_instruct.engines._concurrent import Concurrent
-from open_instruct.engines._http import OPENAI, Refused, Server, Trouble
+from open_instruct.engines._http import Refused, Server, Trouble
 from open_instruct.engines._pace import Pace
 from open_instruct.engines.base import Completion, Request
 
@@ -67,6 +69,7 @@ class Engine:
         self.troubles: Counter[str] = Counter()
         self._answered = self._refusals = self._given_up = 0  # requests; the last: in a row
         self._concurrent = Concurrent()
+        self._server: Server | None = None
         try:
             self._server = self._concurrent.run(self._open())
             at_openai = self._server.url.host == URL(OPENAI).host
@@ -81,8 +84,9 @@ class Engine:
 
     def close(self) -> None:
         """Close the connections."""
-        if (server := getattr(self, "_server", None)) is not None:
-            self._concurrent.run(server.close())
+        self._concurrent.give_up()  # first, or it would find its connections closed
+        if self._server is not None:
+            self._concurrent.run(self._server.close())
             self._server = None
         self._concurrent.close()
 
@@ -163,8 +167,8 @@ def content(options: dict[str, str]) -> str:
 def _check(settings: Settings) -> None:
     if settings.in_flight < 1:
         raise UserError(f"engine openai: in_flight is {settings.in_flight}; expected 1 or more")
-    if settings.timeout <= 0:
+    if not 0 < settings.timeout < math.inf:
         raise UserError(f"engine openai: timeout is {settings.timeout:g}; expected seconds, more than 0")
     for name in ("retries", "give_up_after", "requests_per_minute", "tokens_per_minute", "stop_after_failures"):
-        if getattr(settings, name) < 0:
+        if not 0 <= getattr(settings, name) < math.inf:  # "nan" and "inf" are read as numbers, too
             raise UserError(f"engine openai: {name} is {getattr(settings, name):g}; expected 0 or more")

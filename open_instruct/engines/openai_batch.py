@@ -12,28 +12,27 @@ What a batch leaves unanswered (expired, cancelled, server errors) is asked agai
 """
 
 import asyncio
-import hashlib
 import json
-import os
-import re
+import math
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import astuple, dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from open_instruct.core.command import help_field
-from open_instruct.core.errors import UserError, disk_error
+from open_instruct.core.errors import UserError
 from open_instruct.core.records import encode_json
 from open_instruct.engines import _chat
+from open_instruct.engines._address import OPENAI
+from open_instruct.engines._batch_files import ENDPOINT, Chunk, line_of, lines_of, name_of, read_line
 from open_instruct.engines._batch_state import BatchState, Known
 from open_instruct.engines._concurrent import Concurrent
-from open_instruct.engines._http import OPENAI, Refused, Server, Trouble
+from open_instruct.engines._http import Gone, Refused, Server, Trouble
 from open_instruct.engines._pace import Pace
 from open_instruct.engines.base import Completion, Request
 
@@ -43,12 +42,10 @@ SPEED_ONLY = (  # see engines/openai.py
     "completion_window",
 )
 
-_ENDPOINT = "/v1/chat/completions"
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _QUEUE_FULL = "token_limit_exceeded"
 _QUEUE_TRIES = 100
 _GIVEN_AT_ONCE = 1000  # what is noted of them concerns this process alone, so it may wait
-_NAME = re.compile(r"[0-9a-f]{32}-(-?\d+)")
 _LIST_PAGES = 10  # of 100 batches, newest first: one that a killed process created is among them
 
 
@@ -104,6 +101,7 @@ class Engine:
 
     def close(self) -> None:
         """Close the connections and the state; batches that are on their way stay so."""
+        self._concurrent.give_up()  # a call that a Ctrl-C broke off
         if self._server is not None:
             self._concurrent.run(self._server.close())
             self._server = None
@@ -114,19 +112,19 @@ class Engine:
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield the completions batch by batch; of the requests, only `open_batches` chunks are taken at once."""
-        chunk = _Chunk(self._state)
+        chunk = Chunk(self._state)
         waiting: dict[int, Counter[str]] = {}  # names by the number of their batch
         try:
             for request in requests:
                 body = encode_json(self._chat.body(request))
-                name = f"{hashlib.sha256(body).hexdigest()[:32]}-{request.key}"
+                name = name_of(body, request.key)
                 known = self._state.find(name)
                 if known and known.batch is not None:
                     waiting.setdefault(known.batch, Counter())[name] += 1
                 elif known and known.given != self._run and (known.answer is not None or self._given_up(known)):
                     yield self._given(name, known)
                 else:
-                    self._add(chunk, waiting, name, _line(name, body))
+                    self._add(chunk, waiting, name, line_of(name, body))
                 while len(waiting) >= self._most_open:
                     yield from self._next_ended(chunk, waiting)
             while chunk.names or waiting:
@@ -137,31 +135,34 @@ class Engine:
             chunk.discard()
             self._note_given()
 
-    def _add(self, chunk: "_Chunk", waiting: dict[int, Counter[str]], name: str, line: bytes) -> None:
+    def _add(self, chunk: Chunk, waiting: dict[int, Counter[str]], name: str, line: bytes) -> None:
         settings = self._settings
         full = len(chunk.names) >= settings.chunk_requests or chunk.size + len(line) > settings.chunk_mib * 2**20
         if chunk.names and full and name not in chunk.names:
             self._submit(chunk, waiting)
         chunk.add(name, line)
 
-    def _submit(self, chunk: "_Chunk", waiting: dict[int, Counter[str]]) -> None:
+    def _submit(self, chunk: Chunk, waiting: dict[int, Counter[str]]) -> None:
         number = self._state.add_batch(chunk.whole(), chunk.names)
         waiting[number] = chunk.names
         chunk.empty()
         self._concurrent.run(self._start(number))
 
-    def _next_ended(self, chunk: "_Chunk", waiting: dict[int, Counter[str]]) -> Iterator[Completion]:
+    def _next_ended(self, chunk: Chunk, waiting: dict[int, Counter[str]]) -> Iterator[Completion]:
         """Wait until one of the batches has ended, give out its answers, and put what has none into the chunk."""
         number, batch = self._concurrent.run(self._wait(list(waiting)))
         names = waiting.pop(number)
-        rest = self._state.end(number, *self._concurrent.run(self._fetch(number, batch)))
+        asked = self._state.names(number)  # also those that only an earlier process asked for
+        answers, counts = self._concurrent.run(self._fetch(asked, batch))
+        self._check_refusals(answers)
+        rest = self._state.end(number, answers, counts)
         self._check_failed(batch, bool(waiting))
         again = Counter({n: names[n] for n in rest if names[n] and not self._given_up(self._state.find(n))})
         for name, times in names.items():
             if name not in again:
                 for _ in range(times):
                     yield self._given(name, self._state.find(name))
-        for name, line in _lines(self._state, number, again):
+        for name, line in lines_of(self._state, number, again):
             for _ in range(again.pop(name)):
                 self._add(chunk, waiting, name, line)
         self._state.drop_chunk(number)
@@ -240,7 +241,7 @@ class Engine:
             look_first = True  # if this call breaks off, the batch may be there all the same
             body = {
                 "input_file_id": file_id,
-                "endpoint": _ENDPOINT,
+                "endpoint": ENDPOINT,
                 "completion_window": self._settings.completion_window,
             }
             return _text(self._server.object(await self._server.ask("POST", "batches", json=body)), "id")
@@ -261,6 +262,12 @@ class Engine:
         return UserError(
             f"engine openai-batch: {self._server.url}: {error}. What was sent is kept in {self._settings.state}: "
             "the same command goes on from there"
+        )
+
+    def _unknown(self, what: str, error: Exception) -> UserError:
+        return UserError(
+            f"{error}. {self._settings.state} remembers {what} there: are base_url and the key's account the same as "
+            "then? If it was removed at the server, remove that folder; its open requests are then asked and paid again"
         )
 
     async def _upload(self, number: int) -> str:
@@ -285,7 +292,7 @@ class Engine:
             batches = page.get("data") or []
             for batch in batches:
                 if batch.get("input_file_id") == file_id:
-                    return batch["id"]
+                    return _text(batch, "id")
             if not batches or not page.get("has_more"):
                 break
             query["after"] = batches[-1]["id"]
@@ -297,7 +304,10 @@ class Engine:
         while True:
             for number in numbers:
                 batch_id = await self._start(number)
-                batch = await self._call(lambda batch_id=batch_id: self._batch(batch_id))
+                try:
+                    batch = await self._call(lambda batch_id=batch_id: self._batch(batch_id))
+                except Gone as error:
+                    raise self._unknown(f"batch {batch_id}", error) from error
                 if batch["status"] in _ENDED:
                     return number, batch
             await asyncio.sleep(pause)
@@ -308,14 +318,13 @@ class Engine:
         _text(batch, "status")
         return batch
 
-    async def _fetch(self, number: int, batch: dict[str, Any]) -> tuple[dict[str, str], bool]:
-        """The answers that an ended batch brought, as `_state` keeps them; and whether it was a try for the others."""
+    async def _fetch(self, names: Container[str], batch: dict[str, Any]) -> tuple[dict[str, str], bool]:
+        """The answers that an ended batch brought to the requests `names`, as `_state` keeps them; and whether it was a
+        try for the others."""
         answers: dict[str, str] = {}
         for field in ("output_file_id", "error_file_id"):
-            if file_id := batch.get(field):
-                for told in await self._lines(file_id):
-                    self._read(told, answers)
-        self._check_refusals(answers)
+            if isinstance(file_id := batch.get(field), str):
+                answers |= await self._download(file_id, names)
         return answers, batch["status"] != "failed"
 
     def _check_refusals(self, answers: dict[str, str]) -> None:
@@ -328,20 +337,25 @@ class Engine:
                 "field in extra may be wrong; if it is these rows alone, set stop_after_failures=0"
             )
 
-    async def _lines(self, file_id: str) -> list[dict[str, Any]]:
-        """The lines of an output or error file. A line that cannot be read is fetched again before it is left out."""
-        lines: list[dict[str, Any]] = []
+    async def _download(self, file_id: str, names: Container[str]) -> dict[str, str]:
+        """The answers in an output or error file. It is fetched again before a line that cannot be read is left out."""
+        answers: dict[str, str] = {}
+        troubles: Counter[str] = Counter()
 
         async def once() -> None:
-            lines.clear()
+            answers.clear()
+            troubles.clear()
             unreadable = 0
 
             def take(line: bytes) -> None:
                 nonlocal unreadable
-                if told := _read_line(line):
-                    lines.append(told)
-                else:
-                    unreadable += bool(line.strip())
+                told = read_line(line)
+                unreadable += told is None and bool(line.strip())
+                if told and told[0] in names:
+                    try:
+                        answers[told[0]] = json.dumps(astuple(self._read(*told[1:]))[1:])
+                    except Trouble as trouble:
+                        troubles[trouble.kind] += 1
 
             await self._server.download(f"files/{file_id}/content", take)
             if unreadable:
@@ -352,98 +366,28 @@ class Engine:
         except (Trouble, Refused) as error:
             if not isinstance(error, Trouble) or error.kind != "garbage":
                 raise self._stopped(error) from error
-        return lines
+        except Gone as error:
+            raise self._unknown("a file of answers", error) from error
+        self.troubles.update(troubles)
+        return answers
 
-    def _read(self, told: dict[str, Any], answers: dict[str, str]) -> None:
-        """One line of an output or error file; what tells of no answer is counted as a trouble and asked again."""
-        name, response = told["custom_id"], told.get("response")
+    def _read(self, key: int, told: dict[str, Any]) -> Completion:
+        """What one line of an output or error file tells.
+
+        Raises:
+            Trouble: no answer, so that the request is worth asking again.
+        """
+        response = told.get("response")
         response = response if isinstance(response, dict) else {}
         status, body = response.get("status_code"), response.get("body")
-        request = Request(int(name.partition("-")[2]), ())
         if status == 200 and isinstance(body, dict):
-            try:
-                completion = self._chat.completion(request, body)
-            except Trouble as trouble:
-                self.troubles[trouble.kind] += 1
-                return
-        elif isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429):
+            return self._chat.completion(Request(key, ()), body)
+        if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429):
             refused = Refused(status, *self._server.words(body if isinstance(body, dict) else {}))
-            completion = Completion(request.key, "", "error", 0, 0, _chat.refusal_reason(refused))
-        else:
-            error = told.get("error")
-            code = error.get("code") if isinstance(error, dict) else None
-            self.troubles[str(code or status or "no answer")] += 1
-            return
-        answers[name] = json.dumps(astuple(completion)[1:])
-
-
-class _Chunk:
-    """The requests of the next batch: written to the disk as they come.
-
-    Attributes:
-        names: how often each request was asked.
-        size: bytes.
-    """
-
-    def __init__(self, state: BatchState) -> None:
-        self._path = state.folder / "next.part"
-        self._file: BinaryIO | None = None
-        self.names: Counter[str] = Counter()
-        self.size = 0
-
-    def add(self, name: str, line: bytes) -> None:
-        self.names[name] += 1
-        if self.names[name] > 1:
-            return
-        try:
-            if self._file is None:
-                self._file = self._path.open("wb")
-            self._file.write(line)
-        except OSError as error:
-            raise disk_error(error, self._path) from error
-        self.size += len(line)
-
-    def whole(self) -> Path:
-        """The file with all of them."""
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-        except OSError as error:
-            raise disk_error(error, self._path) from error
-        return self._path
-
-    def empty(self) -> None:
-        self._file, self.names, self.size = None, Counter(), 0
-
-    def discard(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._path.unlink(missing_ok=True)
-
-
-def _line(name: str, body: bytes) -> bytes:
-    return b'{"custom_id":"%b","method":"POST","url":"%b","body":%b}\n' % (name.encode(), _ENDPOINT.encode(), body)
-
-
-def _lines(state: BatchState, number: int, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Those of a chunk's lines that ask these requests."""
-    wanted = set(names)
-    if not wanted or not state.chunk(number).is_file():
-        return
-    with state.chunk(number).open("rb") as file:
-        for line in file:
-            name = line.split(b'"', 4)[3].decode()
-            if name in wanted:
-                yield name, line
-
-
-def _read_line(line: bytes) -> dict[str, Any] | None:
-    try:
-        told = json.loads(line)
-        return told if _NAME.fullmatch(told["custom_id"]) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+            return Completion(key, "", "error", 0, 0, _chat.refusal_reason(refused))
+        error = told.get("error")
+        code = error.get("code") if isinstance(error, dict) else None
+        raise Trouble(str(code or status or "no answer")[:80], "the batch has no answer to it")
 
 
 def _text(answer: dict[str, Any], name: str) -> str:
@@ -469,10 +413,10 @@ def content(options: dict[str, str]) -> str:
 
 def _check(settings: Settings) -> None:
     for name in ("poll_seconds", "chunk_requests", "chunk_mib", "open_batches", "tries", "timeout"):
-        if getattr(settings, name) <= 0:
+        if not 0 < getattr(settings, name) < math.inf:
             raise UserError(f"engine openai-batch: {name} is {getattr(settings, name):g}; expected more than 0")
     for name in ("retries", "give_up_after"):
-        if getattr(settings, name) < 0:
+        if not 0 <= getattr(settings, name) < math.inf:
             raise UserError(f"engine openai-batch: {name} is {getattr(settings, name):g}; expected 0 or more")
     if not settings.state:
         raise UserError("engine openai-batch: state is empty; expected a folder")

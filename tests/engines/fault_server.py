@@ -22,7 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -135,7 +135,7 @@ class FaultServer:
     async def _answer(self, request: web.Request, body: bytes, fault: str | None) -> web.StreamResponse:
         if fault == "drop":
             return _cut(request)
-        if fault in ("429", "429_after", "429_date", "429_ms", "429_day"):
+        if fault is not None and fault.startswith("429"):
             return _error(429, "Rate limit reached", "rate_limit_exceeded", self._retry_header(fault))
         if fault == "quota":
             return _error(429, "You exceeded your current quota", "insufficient_quota")
@@ -162,6 +162,8 @@ class FaultServer:
             return web.json_response({"error": {"message": "upstream is overloaded", "code": 502}})
         if fault == "slow":
             await asyncio.sleep(self.settings.slow_seconds)
+        if fault in ("endless", "endless_gzip"):
+            return await _endless(request, fault)
         answer = self._real_answer(request, body, fault)
         if fault == "half":
             return await _half(request, answer)
@@ -177,7 +179,8 @@ class FaultServer:
             return {"Retry-After": format_datetime(until, usegmt=True)}
         if fault == "429_ms":
             return {"Retry-After-Ms": f"{self.settings.retry_after * 1000:g}", "Retry-After": "3"}
-        return {"Retry-After": "86400"} if fault == "429_day" else {}
+        told = {"429_day": "86400", "429_zero": "0", "429_never": "Wed, 21 Oct 999999999999999999999 07:28:30 GMT"}
+        return {"Retry-After": told[fault]} if fault in told else {}
 
     def _real_answer(self, request: web.Request, body: bytes, fault: str | None) -> web.Response:
         sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -240,6 +243,11 @@ class FaultServer:
             message["content"] = None
         if fault == "parts":
             message["content"] = [{"type": "text", "text": done.text}]
+        if fault == "thoughts":
+            thought = {"type": "reasoning", "text": "Let me see."}
+            message["content"] = [thought, {"type": "text", "text": done.text}, {"type": "text", "text": 5}]
+        if fault == "odd_usage":
+            usage = {"prompt_tokens": float("nan"), "completion_tokens": 10**40}
         if fault == "no_usage":
             usage = None
         choice = {"index": 0, "message": message, "finish_reason": reason}
@@ -339,6 +347,18 @@ async def _half(request: web.Request, answer: web.Response) -> web.StreamRespons
     if request.transport is not None:
         request.transport.close()
     return half
+
+
+async def _endless(request: web.Request, fault: str) -> web.StreamResponse:
+    answer = web.StreamResponse()
+    if fault == "endless_gzip":
+        answer.enable_compression(web.ContentCoding.gzip)
+    await answer.prepare(request)
+    with suppress(ConnectionError):
+        while True:
+            await answer.write(b" " * (1 << 16))
+            await asyncio.sleep(0)  # what is compressed to nothing is not waited for
+    return answer
 
 
 @contextmanager

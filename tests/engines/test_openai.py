@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from open_instruct.core.errors import UserError
-from open_instruct.engines import _http, identity, open_engine
+from open_instruct.engines import _chat, _http, identity, open_engine
 from open_instruct.engines.base import Request, Sampling
 
 sys.path.append(str(Path(__file__).parent))
@@ -96,6 +96,8 @@ TROUBLES = {
     "drop": "dropped connection",
     "half": "half answer",
     "garbage": "garbage",
+    "endless": "too large",
+    "endless_gzip": "too large",
     "array": "garbage",
     "no_choices": "garbage",
     "error_object": "error in answer",
@@ -158,6 +160,20 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch):
         assert ask(server)[0].finish_reason == "stop"
 
 
+def test_a_proxy_may_stand_without_http(monkeypatch):
+    with fault_server() as server:
+        monkeypatch.setenv("http_proxy", server.url.removeprefix("http://").removesuffix("/v1"))
+        assert ask(server, base_url="http://models.example/v1")[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:secret9@host:1", "http://me:secret9@host:99999", "?? secret9"])
+def test_a_proxy_that_cannot_be_used_is_told_at_once(monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(UserError, match="HTTP_PROXY is no address of an HTTP proxy") as caught:
+        open_engine("openai", ["model=oracle", "base_url=http://models.example/v1"])
+    assert "secret9" not in str(caught.value)
+
+
 def test_faults_everywhere_lose_nothing():
     troubles = {}
     with fault_server(faults=0.3, retry_after=0.05) as server:
@@ -190,6 +206,27 @@ def test_a_date_is_counted_from_the_servers_own_clock():
     assert _http._wait({"Retry-After": "soon"}) is None and _http._wait({}) is None
 
 
+@pytest.mark.parametrize("fault", ["429_zero", "429_never"])
+def test_where_the_server_asks_for_no_pause_that_can_be_kept_our_own_grow(fault, monkeypatch):
+    pauses = []
+    pause = _http.Server._pause
+
+    def noted(self, trouble, tries):
+        monkeypatch.setattr(_http.random, "uniform", lambda low, high: high)
+        pauses.append(pause(self, trouble, tries))
+        return 0
+
+    monkeypatch.setattr(_http.Server, "_pause", noted)
+    with fault_server(sequence=[fault] * 4) as server:
+        (done,) = ask(server)
+    assert done.finish_reason == "stop" and pauses == [0.01, 0.02, 0.04, 0.08]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e999", "-5", "Fri, 31 Dec 9999 23:59:59 +99999999"])
+def test_a_retry_after_that_makes_no_sense_is_none(text):
+    assert not _http._wait({"Retry-After": text}) and not _http._wait({"retry-after-ms": text})
+
+
 def test_a_server_that_asks_for_hours_stops_the_run():
     with fault_server(sequence=["429_day"]) as server, pytest.raises(UserError, match="asks to wait 24.0 hours"):
         ask(server)
@@ -212,7 +249,11 @@ def test_the_limit_of_requests_a_minute_is_kept():
 
 def test_the_limit_of_tokens_a_minute_is_kept():
     with fault_server() as server:
-        ask(server, [request(k, "word " * 400, max_tokens=500) for k in range(10)], tokens_per_minute=600_000)
+        ask(
+            server,
+            [request(k, "Copy the list.\n" + "word " * 400, max_tokens=500) for k in range(10)],
+            tokens_per_minute=600_000,
+        )
     came = [entry.came for entry in server.log]
     assert all(
         came[k] - came[0] >= 0.1 * (k - 1) for k in range(10)
@@ -254,12 +295,12 @@ def test_a_cut_off_answer_says_so():
     assert (done.text, done.finish_reason) == ("pear fig", "length")
 
 
-@pytest.mark.parametrize("fault", ["parts", "no_usage"])
+@pytest.mark.parametrize("fault", ["parts", "thoughts", "no_usage", "odd_usage"])
 def test_other_servers_forms_are_read(fault):
     with fault_server(sequence=[fault]) as server:
         (done,) = ask(server)
     assert (done.text, done.finish_reason) == ("pear fig apple", "stop")
-    if fault == "no_usage":  # 4 characters a token
+    if fault.endswith("_usage"):  # 4 characters a token
         assert (done.prompt_tokens, done.completion_tokens) == ((9 + 17 + 1 + 14) // 4, 14 // 4)
 
 
@@ -329,6 +370,14 @@ def test_fields_that_the_server_does_not_know_are_left_out_with_a_notice(capsys)
     notices = capsys.readouterr().err.splitlines()
     assert len([line for line in notices if "top_k is not sent" in line]) == 1
     assert len([line for line in notices if "seed is not sent" in line]) == 1
+
+
+def test_a_refused_prompt_that_names_a_field_teaches_nothing():
+    chat = _chat.Chat("openai", "m", "", "auto", openai=False)
+    body = chat.body(request(top_k=5))
+    quoted = _http.Refused(400, "content_filter", "content policy: 'plant the seed', unsupported: top_k max_tokens")
+    assert chat.mend(quoted, body) is None
+    assert chat.body(request(top_k=5)) == body
 
 
 def test_the_name_of_the_answer_limit_is_learnt():
@@ -401,6 +450,16 @@ def test_a_wrong_key_is_refused_and_not_repeated(monkeypatch, capfd):
         (["base_url=https://api.openai.com/v1"], "OPENAI_API_KEY is not set"),
         (["base_url=https://me:secret9@host/v1"], "base_url holds a secret"),
         (["base_url=https://host/v1?api_key=secret9"], "base_url holds a secret"),
+        (["base_url=https://host/sk-secret9secret9/v1"], "base_url holds a secret"),
+        (["api_key_env=AIzaSysecret9secret9"], "must be the NAME of an environment variable"),
+        (["api_key=secret9"], "'api_key' is no setting=value"),
+        (["sk-abcdefghijkl"], "one of the options is no setting=value"),
+        (['extra={"headers": {"Authorization": "Bearer secret9"}}'], "extra holds a secret"),
+        (['extra={"api_key": "secret9"}'], "extra holds a secret"),
+        (['extra={"min_p": NaN}'], "extra is no JSON object"),
+        (["timeout=nan"], "timeout is nan"),
+        (["timeout=inf"], "timeout is inf"),
+        (["requests_per_minute=nan"], "requests_per_minute is nan"),
         (["base_url=localhost:8000"], "base_url is no http"),
         (["extra={min_p: 1}"], "extra is no JSON object"),
         (['extra={"stream": true}'], "extra must not hold 'stream'"),
@@ -431,8 +490,11 @@ def test_the_address_is_no_part_of_what_decides_the_answers():
     assert one == identity("openai", ["model=a", "base_url=http://two/v1", 'extra={"b": 2, "a": 1}'])
     assert one != identity("openai", ["model=b", 'extra={"a":1,"b":2}'])
     assert one != identity("openai", ["model=a", 'extra={"a":1}'])
-    with pytest.raises(UserError, match="NAME of an environment variable"):  # before a run.json repeats it
-        identity("openai", ["model=a", "api_key_env=sk-abcdefghijkl"])
+    # Before a run.json repeats it.
+    for secret in ("api_key_env=sk-abcdefghijkl", "api_key=secret9", 'extra={"api_key": "secret9"}'):
+        with pytest.raises(UserError) as caught:
+            identity("openai", ["model=a", secret])
+        assert "secret9" not in str(caught.value) and "sk-abc" not in str(caught.value)
 
 
 def test_a_caller_that_stops_asking_leaves_nothing_behind():
@@ -445,6 +507,29 @@ def test_a_caller_that_stops_asking_leaves_nothing_behind():
         assert len(list(engine.complete(numbered(5)))) == 5
         engine.close()
         assert len(server.log) < 100
+
+
+def test_a_stream_of_a_closed_engine_does_not_seem_to_be_at_its_end():
+    with fault_server(latency_ms=20) as server:
+        engine = open_engine("openai", ["model=oracle", f"base_url={server.url}", "in_flight=4"])
+        stream = engine.complete(numbered(1000))
+        next(stream)
+        engine.close()
+        assert len(server.log) <= 4 + 4
+        with pytest.raises(RuntimeError, match="closed before all its requests were answered"):
+            list(stream)
+        engine.close()
+
+
+def test_a_key_that_is_cut_in_two_is_not_shown_either(monkeypatch):
+    with fault_server(key=KEY) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        engine = open_engine("openai", ["model=oracle", f"base_url={server.url}"])
+        for before in range(60, 81):
+            with pytest.raises(_http.Trouble) as caught:
+                engine._server.object(b"x" * before + b" " + KEY.encode())
+            assert KEY[:5] not in str(caught.value)
+        engine.close()
 
 
 def test_the_command_ends_well_on_ctrl_c_and_its_files_hold_no_key(tmp_path):

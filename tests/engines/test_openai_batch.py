@@ -159,6 +159,49 @@ def test_a_batch_that_is_not_taken_stops_the_run_and_nothing_is_lost(tmp_path):
         assert right(ask(server, tmp_path, numbered(10)), 10)
 
 
+def test_a_batch_that_the_server_does_not_know_any_more_is_named(tmp_path):
+    with fault_server(batch_seconds=1000) as server:
+        engine = opened(server, tmp_path, open_batches=2, chunk_requests=10)
+        with pytest.raises(KeyboardInterrupt):
+            list(engine.complete(interrupted(server)))
+        engine.close()
+        server.batches.clear()
+        with pytest.raises(
+            UserError, match="remembers batch batch_0 there: are base_url and the key's account the same"
+        ):
+            ask(server, tmp_path, numbered(10))
+
+
+def test_lines_of_a_file_of_answers_that_nobody_asked_for_are_no_answers(tmp_path):
+    troubles = {}
+    with fault_server(batch_seconds=0.1) as server:
+        work_on = server._work_on
+
+        def spoilt(batch):
+            work_on(batch)
+            if batch["status"] == "completed" and batch["id"] == "batch_0":
+                first, *others = server.files[batch["output_file_id"]].splitlines(keepends=True)
+                strange = [
+                    b'{"custom_id": 5}\n',
+                    b"[]\n",
+                    b"\xff\n",
+                    json.dumps({"custom_id": "a" * 32 + "-1"}).encode(),
+                ]
+                server.files[batch["output_file_id"]] = b"".join([*others, *strange])
+
+        server._work_on = spoilt
+        assert right(ask(server, tmp_path, numbered(10), troubles, retries=1, give_up_after=0), 10)
+        assert sorted(asked(server).values()) == [1] * 9 + [2]
+    assert troubles == {"garbage": 2}
+
+
+def test_a_file_of_answers_whose_line_never_ends_is_broken_off_and_fetched_again(tmp_path):
+    troubles = {}
+    with fault_server(sequence=[None, None, None, "endless"]) as server:
+        assert right(ask(server, tmp_path, numbered(5), troubles), 5)
+        assert server.log[3].what.endswith("/content") and troubles == {"too large": 1}
+
+
 def test_a_full_queue_is_waited_for(tmp_path):
     troubles = {}
     with fault_server(batch_seconds=0.1) as server:
