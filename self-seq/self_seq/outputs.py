@@ -15,6 +15,7 @@ from typing import Any
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
 from open_instruct.core.records import Instruction, encode_json, replacing
+from self_seq.progress import kind_of
 from self_seq.screening.contamination import Contamination
 from self_seq.state import final, is_rewritten, original, state
 
@@ -147,8 +148,7 @@ def write_rows_and_reasons(folder: Path, rows: Iterable[Answered], with_it: bool
             if all_failures:
                 counts.rows_written_with_a_failed_step += not lost
                 for failure in all_failures:
-                    reason = failure["reason"].partition("\n")[0]  # what follows is about this row alone
-                    counts.rejected[f"{failure['step']}: {reason}"] += 1
+                    counts.rejected[f"{failure['step']}: {kind_of(failure['reason'])}"] += 1
                 write_rejected(encode_json(_rejected_row(end.row, all_failures, bool(lost))) + b"\n")
     if not with_it:
         it_file.unlink(missing_ok=True)

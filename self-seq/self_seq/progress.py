@@ -3,6 +3,7 @@
 On a terminal two lines that stay in place; in a log (Slurm, a file) one whole line every `LOG_SECONDS`.
 """
 
+import re
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,11 @@ from open_instruct.engines.base import Completion
 LOG_SECONDS = 30
 _SCREEN_SECONDS = 0.5
 _MOST_KINDS = 100  # of bad answers that are told apart
+
+
+def kind_of(reason: str) -> str:
+    """What of a reason is not about one row alone: its first line, without the row's own numbers."""
+    return re.sub(r"\d[\d,.]*\b", "N", reason.partition("\n")[0])
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Progress:
         self.tokens_in += completion.prompt_tokens
         self.tokens_out += completion.completion_tokens
         if bad:
-            kind = bad.partition("\n")[0]  # what follows is about this row alone
+            kind = kind_of(bad)
             self._bad[kind if kind in self._bad or len(self._bad) < _MOST_KINDS else "other"] += 1
         self._show()
 

@@ -152,11 +152,11 @@ def test_reasons_beyond_the_most_frequent_are_counted_and_not_all_printed(tmp_pa
 
     def refused(self, requests):
         for done in complete(self, requests):
-            yield Completion(done.key, "", "error", 0, 0, f"{done.key} tokens are too many") if done.key > 1 else done
+            yield Completion(done.key, "", "error", 0, 0, f"{'x' * done.key} is too much") if done.key > 1 else done
 
     monkeypatch.setattr(oracle.Engine, "complete", refused)
     generate(tmp_path / "out", write(tmp_path / "in.jsonl", training_rows(60, seed=0)))
-    lines = [line for line in capsys.readouterr().out.splitlines() if "tokens are too many" in line]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "is too much" in line]
     assert len(lines) == 20
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 from open_instruct.engines.base import Completion
 from self_seq import progress
-from self_seq.progress import Prices, Progress, duration, short
+from self_seq.progress import Prices, Progress, duration, kind_of, short
 
 
 def test_a_log_gets_whole_lines_with_cost_and_troubles(capsys, monkeypatch):
@@ -65,6 +65,15 @@ with Progress("iteration 1: classify", 51760, 40000, Prices(2.5, 10), Counter())
     assert any("iteration 1: classify" in line for line in lines)
     assert any("tokens/s" in line and "bad answers" in line for line in lines)
     assert max(len(line) for line in lines) <= 80
+
+
+def test_reasons_of_one_kind_count_together():
+    reasons = [
+        f"the prompt of {n} tokens leaves no room for an answer in the window of 2048\nrow {n}" for n in (3000, 4100)
+    ]
+    assert {kind_of(reason) for reason in reasons} == {
+        "the prompt of N tokens leaves no room for an answer in the window of N"
+    }
 
 
 def test_numbers_and_times_are_short():
