@@ -44,7 +44,7 @@ def check(folder: Path, chat_template: bool = True) -> None:
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
             raise UserError(
-                f"{folder}: holds a LoRA adapter, not a whole model. Merge it first: python -m open_instruct.merge_lora."
+                f"{folder}: holds a LoRA adapter and no whole model. Merge it first: python -m open_instruct.merge_lora"
             )
         inside = sorted(str(path.parent.relative_to(folder)) for path in folder.glob("*/config.json"))
         hint = f" Did you mean one of its folders: {', '.join(inside)}?" if inside else ""
