@@ -288,7 +288,7 @@ def test_wrong_folders_are_told(tmp_path):
     adapter, _ = adapter_of(tmp_path / "adapter")
     assert "no such adapter folder" in refusal(tmp_path, tmp_path / "nowhere")
     assert "It holds a whole model, which needs no merging" in refusal(tmp_path, BASE)
-    assert "holds a LoRA adapter, not a whole model" in refusal(tmp_path, adapter, adapter)
+    assert "holds a LoRA adapter and no whole model" in refusal(tmp_path, adapter, adapter)
     assert "no such checkpoint folder" in refusal(tmp_path, adapter, tmp_path / "nowhere")
     (tmp_path / "merged").mkdir()
     (tmp_path / "merged" / "mine.txt").write_text("mine")
