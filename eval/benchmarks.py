@@ -15,6 +15,12 @@ from typing import Any
 from eval import local_data
 from open_instruct.core.errors import UserError
 
+_SHARED = (
+    "code_answers.py",
+    "sandbox.py",
+    "seccomp.py",
+)  # scorers outside the tasks' folders, beside scoring/ and rooms/
+
 TASKS_FOLDER = Path(__file__).parent / "tasks"
 
 
@@ -55,6 +61,7 @@ class Benchmark:
         yaml: the file that describes it.
         data: the data file, relative to the data folder; "" where the task names none.
         cluster: None where items are independent.
+        chat_template: False where the model is to go on writing plain text, as base models do.
     """
 
     name: str
@@ -67,13 +74,15 @@ class Benchmark:
     yaml: Path
     data: str = ""
     cluster: Cluster | None = None
+    chat_template: bool = True
 
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of what the figures come from, beside the model: results of another are stale.
 
         That is the task's folder (prompts, scoring), the scorers that tasks share, the harness, and the data.
         """
-        shared = (Path(__file__).parent / "scoring").glob("*.py")
+        here = Path(__file__).parent
+        shared = [*(here / "scoring").glob("*.py"), *(here / "rooms").glob("*.py"), *map(here.joinpath, _SHARED)]
         code = [path for path in (*self.yaml.parent.iterdir(), *shared) if path.is_file() and path.suffix != ".pyc"]
         prints = {"task": _digest(sorted(code)), "lm_eval": version("lm-eval")}
         data = local_data.folder() / self.data
@@ -153,6 +162,7 @@ def _describe(entry: Any) -> Benchmark:
         yaml=Path(entry.yaml_path),
         data=kwargs.get("file") or kwargs.get("folder", ""),
         cluster=Cluster(**cluster) if cluster else None,
+        chat_template=metadata.get("chat_template", True),
     )
 
 

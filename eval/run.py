@@ -22,6 +22,7 @@ from typing import Any
 from eval import benchmarks, results
 from eval.benchmarks import Benchmark
 from eval.resume import ResumableModel
+from eval.sandbox import UNSANDBOXED_VARIABLE
 from eval.scored import counted_clusters, figures, predictions
 from eval.tables import terminal
 from open_instruct.core import checkpoint
@@ -49,6 +50,9 @@ class Settings:
     )
     seed: int = help_field("of sampled answers and of the choice of examples in the prompt", 0)
     include_path: str = help_field("one more folder of tasks, beside eval/tasks", "")
+    allow_unsandboxed_code: bool = help_field(
+        "run generated code even where bubblewrap is missing: it can then do whatever you can", False
+    )
 
 
 def main(settings: Settings) -> None:
@@ -62,6 +66,8 @@ def main(settings: Settings) -> None:
         raise UserError(f"no backend named {settings.backend!r}; there are: {', '.join(BACKENDS)}")
     if settings.batch_size < 1 or settings.limit < 0:
         raise UserError("--batch_size must be at least 1 and --limit at least 0")
+    if settings.allow_unsandboxed_code:
+        os.environ[UNSANDBOXED_VARIABLE] = "1"
     checkpoint.check(model_folder)
     manager, chosen = _find(settings)
     model_depends_on = {
@@ -169,7 +175,7 @@ def _evaluate(
     began = time.monotonic()
     model.begin(folder, benchmark.title)
     (task,) = loaded["tasks"].values()
-    samples = _scored_items(loaded, task, model, settings)
+    samples = _scored_items(loaded, task, model, settings, benchmark.chat_template)
     result = results.Result(
         benchmark=benchmark.name,
         title=benchmark.title,
@@ -186,7 +192,9 @@ def _evaluate(
     results.write(folder, result, predictions(samples, task))
 
 
-def _scored_items(loaded: dict[str, Any], task: Any, model: ResumableModel, settings: Settings) -> list[dict[str, Any]]:
+def _scored_items(
+    loaded: dict[str, Any], task: Any, model: ResumableModel, settings: Settings, as_chat: bool
+) -> list[dict[str, Any]]:
     """The items of a task as lm_eval logs them, each with its answer and its metrics.
 
     `lm_eval.evaluate` and not `simple_evaluate`, which takes 4 s a call to ask the machine for its versions.
@@ -205,8 +213,8 @@ def _scored_items(loaded: dict[str, Any], task: Any, model: ResumableModel, sett
             task_dict=loaded,
             limit=settings.limit or None,
             bootstrap_iters=0,  # open_instruct.core.intervals does it
-            apply_chat_template=True,
-            fewshot_as_multiturn=True,
+            apply_chat_template=as_chat,
+            fewshot_as_multiturn=as_chat,
         )
     except torch.OutOfMemoryError as error:
         raise UserError(
