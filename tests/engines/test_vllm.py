@@ -22,7 +22,7 @@ import pytest
 import torch
 
 from open_instruct.core.errors import UserError
-from open_instruct.engines import names, open_engine
+from open_instruct.engines import open_engine
 from open_instruct.engines.base import Completion, Engine, Request, Sampling
 from open_instruct.engines.vllm import SPEED_ONLY, Settings, _sampling, parallel
 from open_instruct.miniature.make_data import training_rows
@@ -431,7 +431,6 @@ def server(checkpoint, second_end, tmp_path_factory) -> Iterator[str]:
 
 @real
 @pytest.mark.slow
-@pytest.mark.skipif("openai" not in names(), reason="there is no openai engine here")
 def test_vllm_serve_answers_the_openai_engine_as_the_local_engine_does(server, local, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "none-is-needed")
     engine = open_engine("openai", [f"base_url={server}", "model=miniature"])

@@ -13,7 +13,7 @@ import pytest
 from self_seq.report.page import write_report
 from self_seq.report.shareable import shareable
 
-TOKEN = "hf_0123456789abcdefSECRET"
+TOKEN = "hf_" + 5 * "secret"
 PUSH = """
 import sys
 from pathlib import Path
