@@ -94,11 +94,16 @@ class Engine:
         self._concurrent = Concurrent()
         self._watcher = Watcher()
         self._llm = None
+        preloaded = os.environ.get("LD_PRELOAD")
         try:
             self._llm = self._concurrent.run(_start(arguments))
         except Exception as error:  # vLLM raises anything, and what fails in its processes comes as RuntimeError
             raise UserError(_why_not_started(settings.path, error)) from error
         finally:
+            # What vLLM preloads into its own processes on a CPU is for no other program that we start.
+            os.environ.pop("LD_PRELOAD", None)
+            if preloaded is not None:
+                os.environ["LD_PRELOAD"] = preloaded
             if self._llm is None:  # Ctrl-C, too
                 self._concurrent.close()
                 self._watcher.end()

@@ -180,6 +180,12 @@ def engine(checkpoint, second_end) -> Iterator[Engine]:
 
 @real
 @pytest.mark.slow
+def test_programs_started_later_do_not_preload_what_vllm_does(engine):
+    assert "LD_PRELOAD" not in os.environ
+
+
+@real
+@pytest.mark.slow
 def test_greedy_answers_are_those_of_the_local_engine(engine, local, second_end):
     """Template, first token, both end tokens, counts; and the checkpoint's suggestions change nothing."""
     short = [Request(30 + one.key, one.messages, one.sampling) for one in questions(10, max_tokens=3)]

@@ -145,7 +145,7 @@ def test_a_working_gpu_adds_the_cuda_packages(checkout):
     run = checkout.setup(FLASH_ATTN="1", REAL_CHECK="yes")
     # The packages for CUDA are not really there, and the check at the end says so.
     assert run.returncode == 1
-    assert "vllm" in only_line(run.stderr)
+    assert re.search(r"(vllm|liger-kernel).* is needed", only_line(run.stderr))  # vllm may be there for the CPU
     cuda, flash, _ = checkout.calls()[3:]
     assert "requirements-gpu.txt" in cuda
     assert "flash-attn" in flash
