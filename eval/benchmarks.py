@@ -2,8 +2,9 @@
 
 Called by `eval.run`. A benchmark is a task of lm-evaluation-harness whose `dataset_kwargs` names its data: `file`,
 relative to the data folder. For people its YAML says `task_alias` (title), `metadata.about` and `metadata.order` (of
-columns), and in `metric_list` a `title` for each metric that belongs in tables and a `position` for each that is a
-point of a plot. `metadata.cluster` (`field`, `name`) says which items are right or wrong together.
+columns), and in `metric_list` a `title` for each metric that belongs in tables, a `position` for each that is a point
+of a plot, and a `unit` (of `eval/units.py`) for each that is no share. `metadata.cluster` (`field`, `name`) says which
+items are right or wrong together.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from eval import local_data
+from eval import local_data, units
 from open_instruct.core.errors import UserError
 
 _SHARED = (
@@ -33,6 +34,7 @@ class MetricInfo:
     about: str = ""
     position: int = 0
     higher_is_better: bool = True
+    unit: str = units.DEFAULT
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,10 @@ def _describe(entry: Any) -> Benchmark:
             raise UserError(
                 f"{entry.yaml_path}: metric {metric['metric']}: aggregation must be mean, the rest is unknown here"
             )
+        try:
+            units.check(metric.get("unit", units.DEFAULT))
+        except ValueError as error:
+            raise UserError(f"{entry.yaml_path}: metric {metric['metric']}: {error}") from error
     kwargs = raw.get("dataset_kwargs") or {}
     cluster = metadata.get("cluster")
     if cluster is not None and (not isinstance(cluster, dict) or set(cluster) != {"field", "name"}):
@@ -148,6 +154,7 @@ def _describe(entry: Any) -> Benchmark:
             about=metric.get("about", ""),
             position=metric.get("position", 0),
             higher_is_better=metric.get("higher_is_better", True),
+            unit=metric.get("unit", units.DEFAULT),
         )
         for metric in raw.get("metric_list") or []
     )

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from eval import units
 from open_instruct.core import run_info
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import read_rows, write_json, write_rows
@@ -34,6 +35,11 @@ class Metric:
         position: of the step it tells of, from 1; 0 where it tells of no single step.
         higher_is_better: as it says.
         over: what the interval was taken over: "300 items", "10 task combinations".
+        unit: what the figure is, one of `eval.units.UNITS`: "share" (0 to 1, written in per cent), "points" (-0.5 to
+            0.5, written in percentage points), "score" (1 to 5), "score10" (1 to 10), "words", "count".
+
+    Raises:
+        ValueError: there is no such unit.
     """
 
     value: float
@@ -46,6 +52,10 @@ class Metric:
     position: int = 0
     higher_is_better: bool = True
     over: str = ""
+    unit: str = units.DEFAULT
+
+    def __post_init__(self):
+        units.check(self.unit)
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ def figures(benchmark: Benchmark, samples: list[dict[str, Any]]) -> dict[str, Me
     order = list(described)
     metrics = {}
     for name in sorted(values, key=lambda name: order.index(_plain(name)) if _plain(name) in order else len(order)):
-        low, high, over = _interval(values[name], clusters[name], benchmark.cluster)
         info = asdict(described.get(_plain(name), MetricInfo(name)))
         del info["name"]
+        low, high, over = _interval(values[name], clusters[name], benchmark.cluster, info["unit"])
         metrics[name] = Metric(
             value=sum(values[name]) / len(values[name]),
             n=len(values[name]),
@@ -70,11 +70,12 @@ def predictions(samples: list[dict[str, Any]], task: Any) -> Iterator[dict[str, 
     yield from items.values()
 
 
-def _interval(values: list[float], clusters: list[str], cluster: Cluster | None) -> tuple[float, float, str]:
+def _interval(values: list[float], clusters: list[str], cluster: Cluster | None, unit: str) -> tuple[float, float, str]:
     """Both ends of the 95 % interval, and what it was taken over."""
-    if cluster and (ends := clustered_interval(values, clusters)):
+    shares = unit == "share"
+    if cluster and (ends := clustered_interval(values, clusters, shares)):
         return *ends, _counted(set(clusters), cluster.name)
-    return *interval(values), _counted(values, "items")
+    return *interval(values, shares), _counted(values, "items")
 
 
 def _cluster_of(sample: dict[str, Any], benchmark: Benchmark) -> str:

@@ -24,21 +24,27 @@ def standard_error(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def interval(values: Sequence[float], shares: bool = True) -> tuple[float, float]:
     """Lower and upper end of the 95 % interval of the mean of `values`, one an item, items being independent.
 
     Values that are all 0 or 1 get Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001, who advise it
     for small numbers); others the percentile bootstrap over items (Efron 1979). Equal shares get Wilson's, too, which
     is then too long: values between 0 and 1 scatter less than right and wrong ones do.
+
+    Args:
+        values: one an item.
+        shares: False where they are figures of another kind, such as marks from 1 to 5: always the bootstrap then.
     """
     array = np.asarray(values, dtype=float)
     equal_shares = array.min() == array.max() and 0 <= array[0] <= 1
-    if equal_shares or np.isin(array, (0.0, 1.0)).all():
+    if shares and (equal_shares or np.isin(array, (0.0, 1.0)).all()):
         return wilson(float(array.mean()), len(array))
     return _bootstrap(array, np.ones(len(array)))
 
 
-def clustered_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[float, float] | None:
+def clustered_interval(
+    values: Sequence[float], clusters: Sequence[Hashable], shares: bool = True
+) -> tuple[float, float] | None:
     """The same where items of one cluster are right or wrong together: the percentile bootstrap over clusters.
 
     Whole clusters are drawn, with all their items (Davison and Hinkley 1997, section 3.8).
@@ -46,6 +52,7 @@ def clustered_interval(values: Sequence[float], clusters: Sequence[Hashable]) ->
     Args:
         values: one an item.
         clusters: of each item.
+        shares: as in `interval`.
 
     Returns:
         None where `interval` is longer: then all clusters have the same mean, or too few differ to tell anything.
@@ -55,7 +62,7 @@ def clustered_interval(values: Sequence[float], clusters: Sequence[Hashable]) ->
         members.setdefault(cluster, []).append(value)
     sums, counts = (np.array([of(group) for group in members.values()], dtype=float) for of in (sum, len))
     low, high = _bootstrap(sums, counts)
-    over_items = interval(values)
+    over_items = interval(values, shares)
     return (low, high) if high - low >= over_items[1] - over_items[0] else None
 
 

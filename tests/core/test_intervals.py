@@ -88,3 +88,9 @@ def test_many_different_values_take_little_memory():
 def test_a_single_item_has_no_standard_error():
     assert standard_error([0.3]) is None
     assert standard_error([0.0, 1.0]) == pytest.approx(0.5)
+
+
+def test_figures_that_are_no_shares_are_not_taken_for_right_and_wrong_ones():
+    assert interval([1.0] * 30, shares=False) == (1.0, 1.0)  # 30 marks of 1 of 5: Wilson's would reach below the scale
+    low, high = interval([0.0, 1.0] * 50, shares=False)
+    assert (low, high) != interval([0.0, 1.0] * 50) and 0.38 < low < 0.5 < high < 0.62

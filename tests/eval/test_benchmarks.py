@@ -57,3 +57,12 @@ def test_a_metric_that_is_no_mean_over_items_is_refused(tmp_path):
     (tmp_path / "odd.yaml").write_text("task: odd\nmetric_list: [{metric: f1, aggregation: f1}]\n")
     with pytest.raises(UserError, match="metric f1: aggregation must be mean"):
         find(["odd"], [tmp_path], manager(tmp_path))
+
+
+def test_a_metric_says_its_unit_and_is_a_share_otherwise(tmp_path):
+    (tmp_path / "odd.yaml").write_text("task: odd\nmetric_list: [{metric: quality, unit: score}, {metric: right}]\n")
+    (found,) = find(["odd"], [tmp_path], manager(tmp_path))
+    assert [metric.unit for metric in found.metrics] == ["score", "share"]
+    (tmp_path / "odd.yaml").write_text("task: odd\nmetric_list: [{metric: length, unit: miles}]\n")
+    with pytest.raises(UserError, match=r"odd\.yaml: metric length: no unit named 'miles'; there are: share, "):
+        find(["odd"], [tmp_path], manager(tmp_path))
