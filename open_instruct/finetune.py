@@ -38,7 +38,7 @@ from open_instruct.core.errors import UserError, full_disk_told
 from open_instruct.core.only_run import only_run
 from open_instruct.core.run_info import RunInfo, finished
 from open_instruct.training import plan
-from open_instruct.training.adapters import adapter_config, refuse_missing_layers
+from open_instruct.training.adapters import IN_4_BITS, adapter_config, refuse_missing_layers
 from open_instruct.training.interruption import Interrupted, StopOnSigterm
 from open_instruct.training.model_card import write_model_card
 from open_instruct.training.packing import packed
@@ -124,6 +124,8 @@ def main(settings: Settings, training: Training) -> None:
         if first:
             losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
             results |= {"first_loss": losses[0], "last_loss": losses[-1], "steps": state.global_step}
+            if evaluated := [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]:
+                results["eval_loss"] = evaluated[-1]
             info.add(**results)
             Path(training.output_dir, "training_args.bin").unlink(missing_ok=True)  # a pickle, of use to nobody else
             write_model_card(Path(training.output_dir), ready.description, results)
@@ -193,6 +195,7 @@ def describe(settings: Settings, training: Training) -> dict[str, Any]:
         "train_file_amount": [(file.rows, file.times) for file in sources(settings.train_file)],
         "train_file_sha256": [_rows_digest(file.path) for file in sources(settings.train_file)],
         "base_digest": _base_digest(settings.model_name_or_path),
+        **(IN_4_BITS if settings.use_qlora else {}),
     }
     return json.loads(json.dumps(plain, default=lambda one: one.to_dict() if hasattr(one, "to_dict") else str(one)))
 

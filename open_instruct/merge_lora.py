@@ -385,8 +385,7 @@ def _set_generation(model: "PreTrainedModel", adapter: Path, tokenizer: "PreTrai
         chosen.eos_token_id = [*(one for one in known if one is not None), end]
     if chosen.pad_token_id is None:
         chosen.pad_token_id = tokenizer.pad_token_id
-    if not chosen.do_sample:  # Llama 2 is published with a temperature beside this, which cannot be saved again
-        chosen.temperature = chosen.top_p = chosen.top_k = None
+    checkpoint.drop_unused_sampling(chosen)
 
 
 def _end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int | None:

@@ -316,6 +316,55 @@ def test_eval_file_tensorboard_and_speed(tmp_path, rows):
     assert list((tmp_path / "out" / "runs").rglob("events*"))
 
 
+@pytest.mark.parametrize("packing", [True, False])
+def test_the_evaluation_loss_is_the_mean_over_the_answer_tokens_of_the_whole_file(tmp_path, rows, packing):
+    held_out = uneven_rows(tmp_path / "held_out.jsonl")
+    more = dict(packing=packing, max_length=256, per_device_eval_batch_size=3, eval_steps=1, max_steps=2, seed=1)
+    main(settings(rows, total_batch_size=1, eval_file=str(held_out)), training(tmp_path / "out", **more))
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["results"]["eval_loss"]
+    losses = plain_losses(tmp_path / "out", held_out)
+    of_tokens = sum(sum(row) for row in losses) / sum(len(row) for row in losses)
+    of_rows = sum(sum(row) / len(row) for row in losses) / len(losses)
+    assert abs(told - of_tokens) < 1e-5 and abs(of_rows - of_tokens) > 0.01
+
+
+def uneven_rows(path):
+    """Rows with answers of 1 to 60 words."""
+    lengths = [1, 60, 2, 40, 1, 1, 30, 3, 1, 50, 1]
+    words = [" ".join((["fig", "pear", "plum"] * 20)[:length]) for length in lengths]
+    rows = [{"instruction": "Copy the list.", "input": text, "output": text} for text in words]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def plain_losses(folder, file):
+    """Of each row, the loss of each answer token, without trainer, packing or padding."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    told = []
+    for row in map(json.loads, file.read_text().splitlines()):
+        prompt = [{"role": "user", "content": f"{row['instruction']}\n{row['input']}"}]
+        whole = [*prompt, {"role": "assistant", "content": row["output"]}]
+        begin = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True)["input_ids"])
+        ids = torch.tensor([tokenizer.apply_chat_template(whole)["input_ids"]])
+        end = int((ids[0] == tokenizer.eos_token_id).nonzero()[-1]) + 1
+        with torch.no_grad():
+            logits = model(ids).logits[0, begin - 1 : end - 1]
+        told.append(torch.nn.functional.cross_entropy(logits, ids[0, begin:end], reduction="none").tolist())
+    return told
+
+
+def test_a_base_with_sampling_settings_and_no_sampling_is_trained_and_saved(tmp_path, rows):
+    """As Llama 2 was published; transformers loads it and refuses to save it."""
+    base = Path(shutil.copytree(BASE, tmp_path / "base"))
+    given = {"bos_token_id": 1, "eos_token_id": 2, "temperature": 0.9, "top_p": 0.6, "transformers_version": "4.31.0"}
+    (base / "generation_config.json").write_text(json.dumps(given))
+    for name, more in (("full", {}), ("adapter", dict(use_lora=True))):
+        chosen = Settings(str(base), [str(rows)], total_batch_size=1, max_train_rows=8, **more)
+        main(chosen, training(tmp_path / name, max_steps=1))
+        saved = json.loads((tmp_path / name / "generation_config.json").read_text())
+        assert saved["eos_token_id"] == 2 and not {"temperature", "top_p"} & saved.keys()
+
+
 def test_the_folder_is_plain_and_its_card_tells_what_it_was_made_from(tmp_path, rows):
     more = tmp_path / "more.jsonl"
     more.write_text("".join(json.dumps(row) + "\n" for row in training_rows(30, seed=1)))

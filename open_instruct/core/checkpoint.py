@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from open_instruct.core.errors import UserError
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -132,6 +132,18 @@ def load_model(model: str | Path, dtype: Any) -> "PreTrainedModel":
             "Copy the folder again."
         )
     return loaded
+
+
+def drop_unused_sampling(generation: "GenerationConfig") -> None:
+    """Unset what says how to sample where nothing is sampled: transformers loads such settings, and refuses to save
+    them. Llama 2 was published with a temperature and without `do_sample`."""
+    unused = () if generation.do_sample else _SAMPLING
+    unused += () if (generation.num_beams or 1) > 1 else ("early_stopping", "length_penalty")
+    for name in unused:
+        setattr(generation, name, None)
+
+
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 
 def _unloadable(model: str | Path, error: Exception) -> UserError:

@@ -43,7 +43,8 @@ _HIDDEN = "(hidden)"
 
 
 class RunInfo:
-    """Writes `folder/run.json` when the block begins (status "running") and when it ends ("finished" or "failed").
+    """Writes `folder/run.json` when the block begins (status "running") and when it ends: "finished", "interrupted" (by
+    Ctrl-C, or an error that says so: `error.interrupted`) or "failed".
 
     A killed run leaves "running" behind. Where the file is already there (the same command again after a kill), its
     start, end, seconds, status, settings and seed are kept under "earlier".
@@ -86,7 +87,7 @@ class RunInfo:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self._info |= {
-            "status": "finished" if error is None else "failed",
+            "status": _status(error),
             "end": _now(),
             "seconds": round(time.monotonic() - self._clock, 3),
         }
@@ -96,6 +97,13 @@ class RunInfo:
         self._info["error"] = f"{kind.__name__}: {error}"
         with suppress(UserError):  # on a full disk, what ended the run must be heard, not this
             write_json(self.path, self._info)
+
+
+def _status(error: BaseException | None) -> str:
+    if error is None:
+        return "finished"
+    stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "interrupted", False)
+    return "interrupted" if stopped else "failed"
 
 
 def finished(folder: str | os.PathLike, settings: Any) -> bool:

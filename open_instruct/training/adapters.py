@@ -10,6 +10,10 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 from open_instruct.core.errors import UserError
 from open_instruct.training.settings import Settings
 
+# How QLoRA rounds its base to 4 bits. It stands in run.json beside the adapter, by the names of merge_lora's flags:
+# the adapter fits the base so rounded, and merging rounds it so again.
+IN_4_BITS = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "use_bnb_nested_quant": True}
+
 
 def adapter_config(settings: Settings) -> LoraConfig | None:
     """What peft makes the adapter from; None where all weights are trained.
@@ -62,9 +66,9 @@ def load_in_4_bits(base: str, bf16: bool) -> PreTrainedModel:
     """
     kind = torch.bfloat16 if bf16 else torch.float32
     quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
+        load_in_4bit=IN_4_BITS["load_in_4bit"],
+        bnb_4bit_quant_type=IN_4_BITS["bnb_4bit_quant_type"],
+        bnb_4bit_use_double_quant=IN_4_BITS["use_bnb_nested_quant"],
         bnb_4bit_compute_dtype=kind,
         # As wide as the other weights, so that FSDP and ZeRO-3 can shard them all alike.
         bnb_4bit_quant_storage=kind if bf16 else torch.uint8,

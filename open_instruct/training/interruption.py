@@ -18,6 +18,8 @@ EXIT_CODE = 75
 class Interrupted(SystemExit):
     """Ends the process with `EXIT_CODE`; its text is for `run.json`."""
 
+    interrupted = True  # nothing failed: core/run_info.py
+
     def __init__(self, step: int) -> None:
         super().__init__(EXIT_CODE)
         self._text = f"SIGTERM: stopped with a whole checkpoint after step {step}; the same command goes on from there"

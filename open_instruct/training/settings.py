@@ -102,11 +102,14 @@ class Training(SFTConfig):
 def _join_on_cpus() -> None:
     """Start DeepSpeed's own communication, which accelerate leaves out on CPUs: ZeRO-3 would take each process for the
     only one."""
-    if "LOCAL_RANK" in os.environ:
-        from deepspeed import comm
+    import deepspeed.ops
+    from deepspeed import comm
 
-        if not comm.is_initialized():
-            comm.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
+    # Else it compiles a kernel for sums in shared memory that training never calls. That needs a compiler and a path
+    # without blanks, takes half a minute, and where it is killed meanwhile, its lock keeps every later run waiting.
+    deepspeed.ops.__compatible_ops__ = {}
+    if "LOCAL_RANK" in os.environ and not comm.is_initialized():
+        comm.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
 
 
 def with_flags_of_file(arguments: list[str]) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 import transformers
-from datasets import Dataset
+from accelerate.utils import gather_object
+from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
 from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 from trl import SFTTrainer
@@ -48,6 +49,7 @@ def build_trainer(
         UserError: the base cannot be loaded as it is asked for.
     """
     model = _load_model(settings, training)
+    checkpoint.drop_unused_sampling(model.generation_config)
     model.generation_config.eos_token_id = end_of_turn
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     training.dataset_kwargs = {**(training.dataset_kwargs or {}), "skip_prepare_dataset": True}  # they are prepared
@@ -57,9 +59,9 @@ def build_trainer(
         model=model,
         args=training,
         train_dataset=rows,
-        eval_dataset=eval_rows,
+        eval_dataset=None if eval_rows is None else _for_equal_shares(eval_rows, training),
         processing_class=tokenizer,
-        callbacks=[MarkWholeCheckpoint(description), _LogLastStep()],
+        callbacks=[MarkWholeCheckpoint(description), _TellLastStep()],
         peft_config=adapter_config(settings),
     )
     if training.packing and "flash" not in model.config._attn_implementation:
@@ -69,6 +71,19 @@ def build_trainer(
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(_Bar())
     return trainer
+
+
+def _for_equal_shares(rows: Dataset, training: Training) -> Dataset:
+    """The rows, and as many of which nothing is learned as fill the last batch of every device.
+
+    Devices work in step, and where rows are missing accelerate takes the first ones again: they would count twice.
+    """
+    missing = -len(rows) % (training.per_device_eval_batch_size * training.world_size)
+    blank = {name: [values[:2]] * missing for name, values in rows[0].items()}
+    blank["labels"] = [[-100, -100]] * missing
+    if "seq_lengths" in blank:
+        blank["seq_lengths"] = [[2]] * missing
+    return concatenate_datasets([rows, Dataset.from_dict(blank, features=rows.features)]) if missing else rows
 
 
 def _load_model(settings: Settings, training: Training) -> PreTrainedModel:
@@ -105,7 +120,8 @@ def _attention(settings: Settings, training: Training) -> str:
 
 
 class _Trainer(SFTTrainer):
-    """TRL's trainer with our count of tokens and speed, an adapter that knows how a turn ends, and no model card."""
+    """TRL's trainer with our count of tokens and speed, an evaluation loss of tokens instead of batches, an adapter
+    that knows how a turn ends, and no model card."""
 
     speed: Speed | None = None
 
@@ -119,7 +135,22 @@ class _Trainer(SFTTrainer):
         self.speed.step_ends()
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
+    def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
+        """As ever, but the loss is the mean over the answers' tokens: a mean of batches weighs short ones too much."""
+        self._evaluated = []
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        evaluated = gather_object(self._evaluated)  # of all processes
+        learned = sum(tokens for _, tokens in evaluated)
+        output.metrics[f"{metric_key_prefix}_loss"] = sum(loss * tokens for loss, tokens in evaluated) / learned
+        return output
+
+    def prediction_step(self, model, inputs, *args, **kwargs):
+        loss, *rest = super().prediction_step(model, inputs, *args, **kwargs)
+        self._evaluated.append((float(loss), int((inputs["labels"][:, 1:] != -100).sum())))  # nothing predicts a first
+        return loss, *rest
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        self._metrics["eval"].clear()  # means of batches
         for metrics in self._metrics.values():  # TRL takes a batch for one row (see training/packing.py)
             metrics.pop("num_tokens", None)
         if "loss" in logs and (own := self.speed.figures()):
@@ -140,19 +171,24 @@ class _Trainer(SFTTrainer):
         """Ours is written at the end."""
 
 
-class _LogLastStep(TrainerCallback):
-    """However few steps there are, the loss of the last one is known."""
+class _TellLastStep(TrainerCallback):
+    """However few steps there are, the losses of the last one are known."""
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step >= state.max_steps:
             control.should_log = True
+            control.should_evaluate = args.eval_strategy != "no"
 
 
 class _Bar(ProgressCallback):
     """The progress bar with the figures of the last log at its end, instead of a line of them every few steps."""
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if state.is_world_process_zero and self.training_bar is not None and "loss" in logs:
+        if not state.is_world_process_zero or self.training_bar is None:
+            return
+        if "eval_loss" in logs:
+            self.training_bar.write(f"step {state.global_step:,}: loss of --eval_file {logs['eval_loss']:.4f}")
+        if "loss" in logs:
             shown = {"loss": f"{logs['loss']:.4f}", "lr": f"{logs.get('learning_rate', 0):.1e}"}
             shown |= {short: form.format(logs[name]) for name, (short, form) in _SHOWN.items() if name in logs}
             self.training_bar.set_postfix(shown)

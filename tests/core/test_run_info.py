@@ -70,6 +70,17 @@ def test_failed_run_says_why_and_the_error_goes_on(tmp_path):
     assert info["error"] == "UserError: rows.jsonl:3: not JSON"
 
 
+class Stopped(SystemExit):
+    interrupted = True
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt(), Stopped(75)])
+def test_a_run_that_was_stopped_has_not_failed(tmp_path, stopped):
+    with pytest.raises(type(stopped)), RunInfo(tmp_path, {}):
+        raise stopped
+    assert read(tmp_path)["status"] == "interrupted" and not finished(tmp_path, {})
+
+
 def test_killed_run_stays_running_and_the_next_one_remembers_it(tmp_path):
     program = (
         "import sys, time\nfrom open_instruct.core.run_info import RunInfo\n"

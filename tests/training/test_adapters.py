@@ -11,9 +11,11 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from open_instruct import merge_lora
 from open_instruct.core.errors import UserError
 from open_instruct.finetune import main
 from open_instruct.miniature.make_data import training_rows
+from open_instruct.training.adapters import load_in_4_bits
 from open_instruct.training.interruption import Interrupted, StopOnSigterm
 from open_instruct.training.settings import Settings, Training
 
@@ -75,17 +77,35 @@ def test_an_adapter_goes_on_from_its_checkpoint_even_with_dropout(rows, tmp_path
     assert stopped.value.code == 75
     assert (tmp_path / "cut" / "checkpoint-3" / "whole").exists()
     assert not (tmp_path / "cut" / "adapter_model.safetensors").exists()
-    assert json.loads((tmp_path / "cut" / "run.json").read_text())["status"] == "failed"
+    assert json.loads((tmp_path / "cut" / "run.json").read_text())["status"] == "interrupted"
     train(rows, tmp_path / "cut", use_lora=True)
     one, other = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "cut"))
     assert max((one[name] - other[name]).abs().max() for name in one) < 1e-6
+
+
+def _without_dropout(model):
+    """In training mode all the same."""
+    model.train()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    return model
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 def test_an_adapter_on_a_base_in_4_bits(rows, tmp_path):
     results = train(rows, tmp_path / "out", use_qlora=True)
     assert results["steps"] == 4
-    assert (tmp_path / "out" / "adapter_model.safetensors").exists()
+    merge_lora.main(merge_lora.Settings(str(BASE), str(tmp_path / "out"), str(tmp_path / "merged")))
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    trained_on = PeftModel.from_pretrained(load_in_4_bits(str(BASE), bf16=False), tmp_path / "out")
+    in_full = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), tmp_path / "out")
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        # As in training: for answers alone, bitsandbytes on a CPU rounds to bfloat16 in a kernel of its own.
+        expected = _without_dropout(trained_on)(ids).logits
+        assert (merged(ids).logits - expected).abs().max() < 1e-4
+        assert (in_full.eval()(ids).logits - expected).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(
