@@ -55,6 +55,7 @@ def counted_clusters(benchmark: Benchmark, samples: list[dict[str, Any]]) -> str
 
 def predictions(samples: list[dict[str, Any]], task: Any) -> Iterator[dict[str, Any]]:
     """The lines of predictions.jsonl, one an item: lm_eval logs an item once for each of its filters."""
+    cluster = ((task.get_config("metadata") or {}).get("cluster") or {}).get("field")
     items: dict[int, dict[str, Any]] = {}
     for sample in samples:
         if sample["doc_id"] not in items:
@@ -65,6 +66,7 @@ def predictions(samples: list[dict[str, Any]], task: Any) -> Iterator[dict[str, 
                 "response": _response(sample, task),
                 "target": _target(sample, task),
                 "metrics": {},
+                **({"cluster": _json(sample["doc"][cluster])} if cluster else {}),
             }
         items[sample["doc_id"]]["metrics"] |= _metrics_of(sample)
     yield from items.values()
@@ -86,7 +88,11 @@ def _cluster_of(sample: dict[str, Any], benchmark: Benchmark) -> str:
             f"{benchmark.yaml}: metadata.cluster names the field {benchmark.cluster.field!r}, which item "
             f"{sample['doc_id']} lacks; the data loader of the task must keep it"
         )
-    return json.dumps(sample["doc"][benchmark.cluster.field])
+    return _json(sample["doc"][benchmark.cluster.field])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _counted(what: Sized, name: str) -> str:

@@ -41,6 +41,10 @@ def test_a_run_leaves_predictions_figures_and_how_it_was_made(checkpoint, eval_d
     assert chains.clusters == "4 task combinations" and chains.metrics["all_steps"].over == "12 items"
 
     rows = read_predictions(output / "miniature_chains")
+    assert [json.loads(row["cluster"]) for row in rows[:2]] == [
+        ["repeat", "reverse", "first"],
+        ["reverse", "first", "capitals"],
+    ]
     asked = [json.loads(line) for line in (eval_data / "miniature" / "chains.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == [row["id"] for row in asked]
     for row, item in zip(rows, asked, strict=True):
