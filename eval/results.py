@@ -2,9 +2,9 @@
 
 `eval.run` writes them, `eval.report` reads them, and they share nothing else: whatever a report says of a benchmark,
 its title and what its figures mean included, stands in metrics.json. A line of predictions.jsonl is {"id",
-"question", "prompt", "response", "target", "metrics": {name: value}}, and "cluster" where items fall into clusters: equal
-texts are right or wrong together. Others may add "image" (a path, or a data URI) and "description"; `verdicts.jsonl`
-beside it may hold what a judge said, lines with the same "id". The report shows all three.
+"question", "prompt", "response", "target", "metrics": {name: value}}, and "cluster" where items fall into clusters:
+equal texts are right or wrong together. Others may add "image" (a path, or a data URI) and "description";
+`verdicts.jsonl` beside it may hold what a judge said, lines with the same "id". The report shows all three.
 """
 
 import json
