@@ -27,7 +27,7 @@ import datasets
 import torch
 import transformers
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, set_seed
 
@@ -41,6 +41,7 @@ from open_instruct.training import plan
 from open_instruct.training.adapters import IN_4_BITS, adapter_config, refuse_missing_layers
 from open_instruct.training.interruption import Interrupted, StopOnSigterm
 from open_instruct.training.model_card import write_model_card
+from open_instruct.training.offloading import compile_adam
 from open_instruct.training.packing import packed
 from open_instruct.training.resume import (
     copy_result,
@@ -90,6 +91,8 @@ def main(settings: Settings, training: Training) -> None:
         ready = told_by_the_first(first, lambda: prepare(settings, training, stack))
         if ready is None:
             return
+        if plan.sharding_of(training).offload_optimizer and training.deepspeed:
+            on_each_machine(compile_adam)
         training.gradient_accumulation_steps = accumulation(settings, training)
         if deepspeed := getattr(training, "hf_deepspeed_config", None):  # it was filled in when that was not known
             deepspeed.config["gradient_accumulation_steps"] = training.gradient_accumulation_steps
@@ -149,6 +152,21 @@ def told_by_the_first(first: bool, work: Callable[[], T]) -> T:
     if told[1]:
         sys.exit(1)
     return told[0]
+
+
+def on_each_machine(work: Callable[[], None]) -> None:
+    """`work` done by one process of each machine; those on which it fails say so, and all end."""
+    problem = None
+    if PartialState().is_local_main_process:
+        try:
+            work()
+        except UserError as error:
+            problem = error
+    failed = any(gather_object([problem is not None]))
+    if problem is not None:
+        raise problem
+    if failed:
+        sys.exit(1)
 
 
 def prepare(settings: Settings, training: Training, stack: ExitStack) -> Prepared | None:

@@ -1,7 +1,7 @@
 """SIGTERM while training: the step is finished, a checkpoint is written, and the process ends with a code of its own.
 
 Slurm sends SIGTERM before it takes a job off a machine; the same command goes on from the checkpoint. `finetune.py`
-uses the callback, `launch.py` the code.
+uses the callback.
 """
 
 import signal
@@ -11,17 +11,16 @@ import torch
 import torch.distributed
 from transformers import TrainerCallback
 
-# EX_TEMPFAIL of sysexits.h: nothing is wrong, try again.
-EXIT_CODE = 75
+from open_instruct.training import INTERRUPTED
 
 
 class Interrupted(SystemExit):
-    """Ends the process with `EXIT_CODE`; its text is for `run.json`."""
+    """Ends the process with `INTERRUPTED`; its text is for `run.json`."""
 
     interrupted = True  # nothing failed: core/run_info.py
 
     def __init__(self, step: int) -> None:
-        super().__init__(EXIT_CODE)
+        super().__init__(INTERRUPTED)
         self._text = f"SIGTERM: stopped with a whole checkpoint after step {step}; the same command goes on from there"
 
     def __str__(self) -> str:

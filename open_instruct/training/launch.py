@@ -4,7 +4,7 @@
 
 torchrun alone, and `accelerate launch`, which is built on it, end every failure with a traceback of their own and
 exit code 1, and kill processes that are still writing their checkpoint 30 seconds after a SIGTERM. Here the exit code
-is the process's own, so that a Slurm job knows `interruption.EXIT_CODE`, and they have an hour. Called by the scripts.
+is the process's own, so that a Slurm job knows `INTERRUPTED`, and they have an hour. Called by the scripts.
 """
 
 import logging
@@ -15,7 +15,7 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
-from open_instruct.training.interruption import EXIT_CODE
+from open_instruct.training import INTERRUPTED
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         _, failure = error.get_first_failure()
         sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
     except SignalException as error:
-        sys.exit(EXIT_CODE if error.sigval.name == "SIGTERM" else 128 + error.sigval)
+        sys.exit(INTERRUPTED if error.sigval.name == "SIGTERM" else 128 + error.sigval)
 
 
 def _processes_a_machine() -> int:

@@ -18,7 +18,7 @@ import pytest
 from safetensors.torch import load_file
 
 from open_instruct.finetune import main
-from open_instruct.training.interruption import EXIT_CODE
+from open_instruct.training import INTERRUPTED
 from open_instruct.training.settings import Settings, Training
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +129,7 @@ def test_zero_3_killed_stopped_and_resumed_ends_as_if_nothing_had_been(rows, one
     stopped = _start_until(out, 4, arguments)
     stopped.send_signal(signal.SIGTERM)  # torchrun hands it on
     stopped.communicate(timeout=120)
-    assert stopped.returncode == EXIT_CODE == 75
+    assert stopped.returncode == INTERRUPTED == 75
     assert not (out / "model.safetensors").exists()
     assert "SIGTERM: stopped with a whole checkpoint" in json.loads((out / "run.json").read_text())["error"]
     newest = max(int(folder.name.split("-")[1]) for folder in out.glob("checkpoint-*"))
