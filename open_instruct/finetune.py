@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import sys
 import time
 import warnings
@@ -51,7 +52,7 @@ from open_instruct.training.resume import (
     trained_to_its_end,
 )
 from open_instruct.training.rows import Counts, encode_rows, open_rows
-from open_instruct.training.settings import Settings, Training, with_flags_of_file
+from open_instruct.training.settings import Settings, Training, refuse_what_cannot_be, with_flags_of_file
 from open_instruct.training.sources import Source, sources
 from open_instruct.training.speed import Speed, flops_per_token, peak_flops
 from open_instruct.training.trainer import build_trainer
@@ -99,6 +100,7 @@ def main(settings: Settings, training: Training) -> None:
             deepspeed.config["train_batch_size"] = settings.total_batch_size
         tokenizer, end_of_turn = load_tokenizer(settings)
         with PartialState().main_process_first():
+            _refuse_unseen_folder(training)
             rows = batch_rows(_rows_folder(training) / "train.arrow", training)
             eval_rows = batch_rows(_rows_folder(training) / "eval.arrow", training) if settings.eval_file else None
         results = ready.counts.figures()
@@ -178,6 +180,7 @@ def prepare(settings: Settings, training: Training, stack: ExitStack) -> Prepare
     Raises:
         UserError: see `main`.
     """
+    refuse_what_cannot_be(training)
     tokenizer, _ = load_tokenizer(settings)
     training.gradient_accumulation_steps = accumulation(settings, training)
     adapter = adapter_config(settings)
@@ -293,6 +296,14 @@ def batch_rows(file: Path, training: Training) -> Dataset:
 def _rows_folder(training: Training) -> Path:
     """Where the encoded rows lie while the run lasts."""
     return Path(training.output_dir, ".rows")
+
+
+def _refuse_unseen_folder(training: Training) -> None:
+    if not _rows_folder(training).is_dir():  # the first process wrote it
+        raise UserError(
+            f"{training.output_dir}: on {socket.gethostname()} there are not the rows that the first machine has put "
+            "there; --output_dir must lie where all machines see it"
+        )
 
 
 def _tell(ready: Prepared, rows: int, settings: Settings, training: Training) -> None:

@@ -112,6 +112,28 @@ def _join_on_cpus() -> None:
         comm.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
 
 
+def refuse_what_cannot_be(training: Training) -> None:
+    """Refuse settings that would fail, or not do what they say, only after the model is loaded.
+
+    Raises:
+        UserError: names the setting, and what to do.
+    """
+    if training.n_gpu > 1:
+        raise UserError(
+            f"this one process sees {training.n_gpu} GPUs and would copy the model to each of them, which is slow and "
+            f"multiplies the batch; start it by `python -m open_instruct.training.launch --nproc_per_node "
+            f"{training.n_gpu} -m open_instruct.finetune ...` or by scripts/finetune_with_accelerate.sh"
+        )
+    if training.num_train_epochs <= 0 and training.max_steps <= 0:
+        raise UserError(f"--num_train_epochs {training.num_train_epochs:g}: expected more than 0")
+    for name in training.report_to:
+        if name in ("tensorboard", "wandb") and find_spec(name) is None:
+            raise UserError(f"--report_to {name}: the package {name} is not installed: pip install {name}; or none")
+    optimizer = str(getattr(training.optim, "value", training.optim))
+    if ("bnb" in optimizer or "8bit" in optimizer) and find_spec("bitsandbytes") is None:
+        raise UserError(f"--optim {optimizer} needs bitsandbytes, a line of requirements-gpu.txt")
+
+
 def with_flags_of_file(arguments: list[str]) -> list[str]:
     """The command line with `--config FILE` replaced by what the file sets; flags of the command line win.
 

@@ -4,7 +4,8 @@ import pytest
 from transformers import HfArgumentParser
 
 from open_instruct.core.errors import UserError
-from open_instruct.training.settings import Settings, Training, with_flags_of_file
+from open_instruct.training import settings as module
+from open_instruct.training.settings import Settings, Training, refuse_what_cannot_be, with_flags_of_file
 
 
 def parsed(arguments):
@@ -44,3 +45,25 @@ def test_a_wrong_file_is_one_line(tmp_path, text, message):
 def test_a_config_flag_without_a_file():
     with pytest.raises(UserError, match="--config: no file named"):
         with_flags_of_file(["--config", "--use_cpu"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (dict(num_train_epochs=0), "--num_train_epochs 0: expected more than 0"),
+        (dict(report_to="wandb"), "--report_to wandb: the package wandb is not installed"),
+        (dict(optim="adamw_8bit"), "--optim adamw_8bit needs bitsandbytes"),
+    ],
+)
+def test_what_would_fail_late_is_refused_early(tmp_path, monkeypatch, given, message):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=message):
+        refuse_what_cannot_be(Training(str(tmp_path), use_cpu=True, **{"report_to": "none", **given}))
+
+
+def test_one_process_over_several_gpus_is_refused(tmp_path, monkeypatch):
+    training = Training(str(tmp_path), use_cpu=True, report_to="none")
+    refuse_what_cannot_be(training)
+    monkeypatch.setattr(Training, "n_gpu", 8)
+    with pytest.raises(UserError, match="sees 8 GPUs .* launch --nproc_per_node 8 -m open_instruct.finetune"):
+        refuse_what_cannot_be(training)
