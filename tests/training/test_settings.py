@@ -65,5 +65,5 @@ def test_one_process_over_several_gpus_is_refused(tmp_path, monkeypatch):
     training = Training(str(tmp_path), use_cpu=True, report_to="none")
     refuse_what_cannot_be(training)
     monkeypatch.setattr(Training, "n_gpu", 8)
-    with pytest.raises(UserError, match="sees 8 GPUs .* launch --nproc_per_node 8 -m open_instruct.finetune"):
+    with pytest.raises(UserError, match="sees 8 GPUs .*launch --nproc_per_node 8 -m open_instruct.finetune"):
         refuse_what_cannot_be(training)
