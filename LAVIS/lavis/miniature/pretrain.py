@@ -25,7 +25,7 @@ PROMPT = "describe the image"
 @dataclass
 class Settings:
     output_dir: str = help_field("folder of the checkpoint", "output/miniature_vl_base")
-    steps: int = help_field("optimizer steps", 1200)
+    steps: int = help_field("optimizer steps", 1000)
     batch_size: int = help_field("pictures a step", 64)
     learning_rate: float = help_field("peak, after 100 steps of warm-up; falls linearly to a twentieth", 1e-3)
     seed: int = help_field("of the weights and the pictures", 0)
