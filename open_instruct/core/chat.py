@@ -115,7 +115,27 @@ def _encode_in_pieces(
     ends = [0, *(end for _, end in spans)]
     ids, labels = [], []
     for begin, end, stop in zip(begins, ends, [*begins[1:], len(text)], strict=True):
-        (encoding,) = tokenizer([text[begin:stop]], add_special_tokens=False, verbose=False).encodings
-        ids += encoding.ids
-        labels += _labels(encoding, [(0, end - begin)])
+        encoding, ahead = _continued(text[begin:stop], tokenizer) if begin else _encoded(text[begin:stop], tokenizer)
+        more = _labels(encoding, [(ahead, ahead + end - begin)])
+        first = encoding.char_to_token(ahead) if ahead else 0
+        ids += encoding.ids[first:]
+        labels += more[first:]
     return ids, labels
+
+
+def _continued(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[Encoding, int]:
+    """The encoding of `text` as it is after other text, and how many characters of that are ahead of it in the encoding.
+
+    Tokenizers such as Llama 2's put a space in front of a text, which no answer begins with.
+    """
+    for other in ("a", ".", "\n"):
+        encoding, _ = _encoded(other + text, tokenizer)
+        first = encoding.char_to_token(len(other))
+        if first is not None and encoding.token_to_chars(first)[0] == len(other):
+            return encoding, len(other)
+    return _encoded(text, tokenizer)
+
+
+def _encoded(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[Encoding, int]:
+    (encoding,) = tokenizer([text], add_special_tokens=False, verbose=False).encodings
+    return encoding, 0

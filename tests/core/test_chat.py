@@ -85,13 +85,14 @@ def test_a_template_that_does_not_mark_the_assistant_is_refused(tokenizer):
 
 
 def merging_tokenizer(kind):
-    """A tokenizer that joins spaces and line breaks, as those of real models do.
+    """A tokenizer that joins spaces, line breaks and role marks, as those of real models do.
 
-    llama3: byte-level, split by Llama 3's expression, in which a run of line breaks is one piece. llama2: words begin
-    with the space before them, and the text begins with one more (SentencePiece).
+    llama3: byte-level, split by Llama 3's expression, in which a run of line breaks is one piece, and so is a bracket
+    with the line breaks behind it or the space before it. llama2, mistral: words begin with the space before them, and
+    a text begins with one more (SentencePiece); with mistral, a text behind a special token does not.
     """
     specials = ["<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
-    tokenizer = Tokenizer(models.BPE(byte_fallback=kind == "llama2"))
+    tokenizer = Tokenizer(models.BPE(byte_fallback=kind != "llama3"))
     if kind == "llama3":
         expression = (
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
@@ -104,44 +105,50 @@ def merging_tokenizer(kind):
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
     else:
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        if kind == "llama2":
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        else:
+            tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False)
         tokenizer.decoder = decoders.Sequence(
             [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
         )
         alphabet = list(map(chr, range(32, 127))) + ["\n", "▁"]
     text = ["fig pear\n\napple\n\n\n  plum", "Copy it:\n\n  fig\n", "### Response:\n\nfig", "ASSISTANT:  fig"] * 50
+    text += ["fig <|user|>\nfig <|assistant|>\nfig <b>\n\n", "plum <|assistant|>\n\n<b>"] * 50
     trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+        vocab_size=700, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(text, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
-# Answers that begin with what the template ends in, or with spaces; the last with neither.
-AWKWARD = ["\n\nfig\n", "  pear", "\napple  ", "plum"]
+KINDS = ["llama3", "llama2", "mistral"]
+# Answers that begin with what the template ends in, with spaces or with a role's bracket; the last with none of them.
+AWKWARD = ["\n\nfig\n", "  pear", "\napple  ", " <b>\n", "<|user|>\n", "plum"]
 
 
-@pytest.mark.parametrize("kind", ["llama3", "llama2"])
+def decoded(tokenizer, ids):
+    """What stands there within a text: a decoder takes the first space for that of the text's beginning."""
+    return tokenizer.decode([tokenizer.convert_tokens_to_ids("x"), *ids]).removeprefix("x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", template_names())
 def test_where_spaces_and_line_breaks_merge_each_token_is_the_prompts_or_the_answers(kind, name):
     tokenizer = merging_tokenizer(kind)
     end = tokenizer.convert_ids_to_tokens(set_template(tokenizer, name))
     talk = [{"role": "system", "content": "Be brief.\n"}]
     for number, answer in enumerate(AWKWARD):
-        talk += [{"role": "user", "content": f"Turn {number}:\n\n  go\n"}, {"role": "assistant", "content": answer}]
+        talk += [
+            {"role": "user", "content": f"Turn {number}:\n\n  go <b>\n "},
+            {"role": "assistant", "content": answer},
+        ]
     (ids,), (labels,) = encode([talk], tokenizer)
     gap = " " if name == "vicuna" else ""
 
     runs = [list(run) for mine, run in groupby(labels, lambda label: label >= 0) if mine]
-    assert [len(run) > 1 for run in runs] == [True] * len(AWKWARD)
-    for run, answer in zip(runs, AWKWARD, strict=True):
-        # A token before it, so that the decoder does not take the first space for that of a text's beginning.
-        shown = tokenizer.decode([tokenizer.eos_token_id, *run]).removeprefix("</s>")
-        assert (
-            shown.removeprefix(" ").endswith(f"{answer.lstrip(' ')}{end}")
-            and shown.strip() == f"{gap}{answer}{end}".strip()
-        )
-        assert run[-1] == tokenizer.convert_tokens_to_ids(end)
+    assert [decoded(tokenizer, run) for run in runs] == [f"{gap}{answer}{end}" for answer in AWKWARD]
+    assert all(label in (-100, token) for token, label in zip(ids, labels, strict=True))
     # The first prompt, as it is asked, is what training shows before the first answer, token by token.
     asked = tokenizer.apply_chat_template(talk[:2], add_generation_prompt=True, return_dict=True)["input_ids"]
     assert ids[: len(asked)] == asked
@@ -149,6 +156,22 @@ def test_where_spaces_and_line_breaks_merge_each_token_is_the_prompts_or_the_ans
     # Nothing is lost or added at the borders.
     text = tokenizer.apply_chat_template(talk, tokenize=False)
     assert tokenizer.decode(ids).replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", template_names())
+def test_before_every_turn_training_shows_the_tokens_that_the_model_is_asked_with(kind, name):
+    tokenizer = merging_tokenizer(kind)
+    set_template(tokenizer, name)
+    talk = [{"role": "user", "content": "Copy it:\n\n  fig <b>"}, {"role": "assistant", "content": "Yes: pear\n\nplum"}]
+    talk += [{"role": "user", "content": "Again "}, {"role": "assistant", "content": "No,  fig"}] * 2
+    (ids,), (labels,) = encode([talk], tokenizer)
+    begins = [at for at in range(1, len(labels)) if labels[at] >= 0 > labels[at - 1]]
+    for turn, begin in enumerate(begins):
+        asked = talk[: 2 * turn + 1]
+        asked = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
+        assert ids[:begin] == asked
+    assert len(begins) == 3
 
 
 def test_the_awkward_answers_do_merge_with_the_template():
