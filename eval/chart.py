@@ -1,14 +1,14 @@
 """The plot of steps followed against position, as SVG that takes its colours from the page around it.
 
-Called by `eval.page`. Drawn by hand and not by matplotlib: the colours then follow the reader's light or dark
-setting, and the whole plot is a few kB of readable text.
+Called by `eval.page`; `eval/bars.py` is the other plot. Drawn by hand and not by matplotlib: the colours then follow
+the reader's light or dark setting, and the whole plot is a few kB of readable text.
 """
 
 from dataclasses import dataclass
 from html import escape
 
 from eval.results import Metric
-from eval.tables import bounds, percent
+from eval.tables import bounds, written
 
 _WIDTH, _HEIGHT = 320, 232
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 14, 40
@@ -57,7 +57,7 @@ def _run(line: Line, steps: int, shift: float) -> list[str]:
         parts.append(
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_y(metric.low):.1f}" y2="{_y(metric.high):.1f}" class="whisker"/>'
             f'<circle cx="{x:.1f}" cy="{_y(metric.value):.1f}" r="4.5" class="point">'
-            f"<title>{escape(line.run)}, step {step}: {percent(metric.value)} % ({bounds(metric)})</title></circle>"
+            f"<title>{escape(line.run)}, step {step}: {written(metric)} % ({bounds(metric)})</title></circle>"
         )
     return [*parts, "</g>"]
 
@@ -73,8 +73,7 @@ def _y(share: float) -> float:
 
 def _spoken(title: str, lines: list[Line]) -> str:
     told = "; ".join(
-        f"{line.run} "
-        + ", ".join(f"step {i} {percent(metric.value)} %" for i, metric in enumerate(line.points, start=1))
+        f"{line.run} " + ", ".join(f"step {i} {written(metric)} %" for i, metric in enumerate(line.points, start=1))
         for line in lines
     )
     return f"{title}, steps right by position: {told}"

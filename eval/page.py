@@ -1,68 +1,78 @@
-"""The report as one HTML page that needs no other file: tables, the plot by position, every prediction to browse.
+"""The report as one HTML page that needs no other file: tables, plots, comparisons, every prediction to browse.
 
-Called by `eval.report`. The page's text, style and script lie in `eval/html` (the style that all pages share, in
-`open_instruct/core/page`); here is what goes into them.
+Called by `eval.report`. The page's text, style and scripts lie in `eval/html` (the style that all pages share, in
+`open_instruct/core/page`); here is what goes into them. The page is written piece by piece: its predictions can be
+hundreds of megabytes before they are packed.
 """
 
 import json
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from eval.chart import Line, by_position
-from eval.tables import Runs, bounds, percent, tables_of
+from eval import browsable, plots, units
+from eval.browsable import Benchmark
+from eval.comparisons import Pair, Row, explained
+from eval.facts import Facts
+from eval.published import Beside
+from eval.tables import Runs, bounds, tables_of, written
 from open_instruct.core.page import style
 
 _HTML = Path(__file__).parent / "html"
 _COLOURS = 8  # classes run-0 to run-7 of style.css; more runs take them again
+_MARKER = "<!-- predictions -->"  # of the template; what is filled in cannot hold it, for there "<" is "&lt;"
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the page says beside the results.
-
-    Attributes:
-        title: heading of the page.
-        notes: facts on the whole report (seed, seconds), each a short sentence.
-        origins: how each run came about, as (what, value) pairs by run.
-        warnings: what a reader must know before trusting a figure.
-        about: what each run is, in one line; runs of which nothing is said are left out.
-    """
-
-    title: str
-    notes: list[str]
-    origins: dict[str, list[tuple[str, str]]]
-    warnings: list[str]
-    about: dict[str, str]
-
-
-def render(runs: Runs, predictions: dict[str, dict[str, list[dict[str, Any]]]], facts: Facts) -> str:
-    """The page.
+def render(
+    runs: Runs,
+    benchmarks: list[Benchmark],
+    compared: dict[Pair, list[Row]],
+    chosen: Pair | None,
+    beside: list[Beside],
+    facts: Facts,
+) -> Iterator[str]:
+    """The page, in pieces.
 
     Args:
         runs: the results.
-        predictions: lines of predictions.jsonl by run and benchmark.
+        benchmarks: their predictions, packed.
+        compared: the rows of every two runs.
+        chosen: the two whose rows the page opens with; None with a single run.
+        beside: published figures by benchmark and metric.
         facts: what else it says.
     """
     environment = Environment(
         loader=FileSystemLoader(_HTML), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": percent, "bounds": bounds}
+    environment.filters |= {"written": written, "bounds": bounds, "bar": _bar}
     colours = {run: f"run-{place % _COLOURS}" for place, run in enumerate(runs)}
-    return environment.get_template("page.html.jinja").render(
+    page = environment.get_template("page.html.jinja").render(
         facts=facts,
         runs=list(runs),
         colours=colours,
         gap=_widest_gap(runs),
         tables=tables_of(runs),
-        charts=_charts(runs, colours),
-        predictions=_embedded(_browsable(runs, predictions, colours)),
+        units=units.UNITS,
+        overview=plots.overview(runs, colours),
+        positions=plots.positions(runs, colours),
+        parts=plots.parts(runs, colours),
+        beside=beside,
+        chosen=chosen,
+        compared=compared.get(chosen, []) if chosen else [],
+        explained=explained(chosen, compared.get(chosen, [])) if chosen else "",
+        data=_embedded(_data(runs, benchmarks, compared, chosen, colours)),
         style=style(_HTML / "style.css"),
-        script=(_HTML / "browse.js").read_text(encoding="utf-8"),
+        scripts=[(_HTML / name).read_text(encoding="utf-8") for name in ("browse.js", "compare.js")],
     )
+    head, _, tail = page.partition(_MARKER)
+    yield head
+    for number, benchmark in enumerate(benchmarks):
+        for part, packed in enumerate(benchmark.parts):
+            yield f'<script type="text/plain" id="part-{number}-{part}">{packed}</script>\n'
+    yield tail
 
 
 @dataclass(frozen=True)
@@ -70,9 +80,10 @@ class _Gap:
     title: str
     metric: str
     best: str
-    high: float
+    high: str
     worst: str
-    low: float
+    low: str
+    size: float
 
 
 def _widest_gap(runs: Runs) -> _Gap | None:
@@ -83,45 +94,51 @@ def _widest_gap(runs: Runs) -> _Gap | None:
         having = [(run, found[benchmark].metrics) for run, found in runs.items() if benchmark in found]
         values = [(metrics[name].value, run) for run, metrics in having if name in metrics]
         (low, worst), (high, best) = min(values), max(values)
-        gaps.append(_Gap(result.title, metric.title or name, best, high, worst, low))
-    widest = max(gaps, key=lambda gap: gap.high - gap.low)
-    return widest if widest.high > widest.low else None
+        if metric.unit == "share":  # only figures of one unit can be further apart than others
+            shown = [f"{units.written(value)} %" for value in (high, low)]
+            gaps.append(_Gap(result.title, metric.title or name, best, shown[0], worst, shown[1], high - low))
+    widest = max(gaps, key=lambda gap: gap.size, default=None)
+    return widest if widest and widest.size > 0 else None
 
 
-def _charts(runs: Runs, colours: dict[str, str]) -> list[tuple[str, str]]:
-    """(title, SVG) of each benchmark whose items have more than one step."""
-    found: dict[str, tuple[str, list[Line]]] = {}
-    for run, results in runs.items():
-        for result in results.values():
-            if len(steps := result.steps()) > 1:
-                found.setdefault(result.benchmark, (result.title, []))[1].append(Line(run, colours[run], steps))
-    return [(title, by_position(title, lines)) for title, lines in found.values()]
+def _bar(cell: Any) -> dict[str, float]:
+    """Where a figure and its interval lie on a bar, in per cent of its length."""
+    metric = cell.metric
+    value, low, high = (
+        100 * units.place(one, metric.unit, highest=metric.high) for one in (metric.value, metric.low, metric.high)
+    )
+    return {"value": round(value, 2), "low": round(low, 2), "length": round(high - low, 2)}
 
 
-def _browsable(
-    runs: Runs, predictions: dict[str, dict[str, list[dict[str, Any]]]], colours: dict[str, str]
+def _data(
+    runs: Runs,
+    benchmarks: list[Benchmark],
+    compared: dict[Pair, list[Row]],
+    chosen: Pair | None,
+    colours: dict[str, str],
 ) -> dict[str, Any]:
-    """What browse.js shows: per benchmark its items, each with one answer a run or null.
-
-    An answer is [text, lead metric, right or wrong of each step]; an item is [id, question, target, [answers]].
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for place, (run, results) in enumerate(runs.items()):
-        for name, result in results.items():
-            lead = next(iter(result.metrics))
-            steps = [key for key, metric in result.metrics.items() if metric.position]
-            shown = found.setdefault(name, {"title": result.title, "steps": len(steps), "items": {}})
-            met: Counter[str] = Counter()  # data may give an id twice
-            for row in predictions[run][name]:
-                met[row["id"]] += 1
-                item = shown["items"].setdefault(
-                    (row["id"], met[row["id"]]), [row["id"], row["question"], row["target"], [None] * len(runs)]
-                )
-                marks = [row["metrics"].get(step, 0) for step in steps]
-                item[3][place] = [row["response"], row["metrics"].get(lead, 0), marks]
+    """What the scripts read before anything is unpacked."""
+    names = list(runs)
+    start = max(range(len(benchmarks)), key=lambda number: benchmarks[number].facts["differ"], default=0)
     return {
-        "runs": [[run, colours[run]] for run in runs],
-        "benchmarks": [{**shown, "items": list(shown["items"].values())} for shown in found.values()],
+        "runs": [[run, colours[run]] for run in names],
+        "chosen": [names.index(run) for run in chosen] if chosen else [0],
+        "units": {name: [kind.scale, kind.decimals, kind.suffix, kind.signed] for name, kind in units.UNITS.items()},
+        "benchmarks": [benchmark.facts for benchmark in benchmarks],
+        "start": start,
+        "marks": {
+            "right": browsable.RIGHT,
+            "wrong": browsable.WRONG,
+            "partly": browsable.PARTLY,
+            "missing": browsable.MISSING,
+        },
+        "compared": {
+            f"{names.index(first)},{names.index(second)}": {
+                "rows": [list(vars(row).values()) for row in rows],
+                "about": explained((first, second), rows),
+            }
+            for (first, second), rows in compared.items()
+        },
     }
 
 

@@ -15,7 +15,7 @@ chance of any false finding in it stays below the level (Holm 1979).
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,18 @@ class Comparison:
     def difference(self) -> float:
         """second - first."""
         return self.second - self.first
+
+    def turned(self) -> "Comparison":
+        """The same with the runs in the other order."""
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            low=-self.high,
+            high=-self.low,
+            higher=self.lower,
+            lower=self.higher,
+        )
 
 
 def compare(values: Sequence[Values], clusters: dict[tuple, str]) -> dict[tuple[int, int], Comparison]:

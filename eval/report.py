@@ -1,9 +1,10 @@
-"""Puts any number of evaluated runs side by side: on the terminal, on one HTML page, in Markdown, and as JSON.
+"""Puts any number of evaluated runs side by side: on the terminal, on one HTML page, in Markdown, LaTeX and JSON.
 
+    python -m eval.report results/ --output report.html               every run in the folder
     python -m eval.report it=results/it sit=results/sit --output DIR --about it='single tasks' sit='chains of tasks'
-    python -m eval.report results/ --output DIR                       every run in the folder
 
-writes DIR/report.html, DIR/report.md and DIR/results.json. Everything in them comes from what `eval.run` wrote.
+writes the page, and beside it report.md, report.tex and results.json. Everything in them comes from what `eval.run`
+wrote, but for the figures that others published (docs/published.yaml).
 """
 
 import sys
@@ -11,10 +12,15 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval import results
-from eval.page import Facts, render
-from eval.results import Result
-from eval.tables import Runs, bounds, markdown, percent, terminal
+from eval import comparisons, facts, markdown, published, results
+from eval.browsable import Benchmark, gather
+from eval.comparisons import Pair
+from eval.facts import Facts
+from eval.latex import latex
+from eval.page import render
+from eval.pictures import Pictures
+from eval.published import Beside
+from eval.tables import Runs, terminal, written
 from open_instruct.core.command import help_field, run
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import replacing, write_json
@@ -26,48 +32,67 @@ class Settings:
         "NAME=FOLDER of each run, or a folder of runs; also without --runs, as first arguments"
     )
     output: str = help_field(
-        "folder for report.html, report.md and results.json; or the page's own name, ending in .html"
+        "folder for report.html, report.md, report.tex and results.json; or the page's own name, ending in .html"
+    )
+    compare: list[str] = help_field(
+        "names of two runs: the second is held against the first, item by item; by default the first two. On the page "
+        "any two can be chosen",
+        [],
     )
     about: list[str] = help_field("NAME=TEXT: one line on what the run of that name is, for the page's legend", [])
     title: str = help_field("heading of the page; by default the names of the runs", "")
+    published: str = help_field("file of published figures to show beside ours; none for none", str(published.FILE))
     seed: int | None = help_field("of the whole experiment, for results.json and the page", None)
     seconds: float | None = help_field("that the whole experiment took, for results.json and the page", None)
 
 
 def main(settings: Settings) -> None:
-    """Read the runs, write the three files, and print the tables.
+    """Read the runs, write the files, and print the tables.
 
     Raises:
-        UserError: a run has no results, or a file of it is damaged.
+        UserError: a run has no results, or a file of it is damaged. Predictions that are missing or damaged only cost
+            a line: the figures stand without them.
     """
     folders = _folders(settings.runs)
     runs = {name: results.read_run(folder) for name, folder in folders.items()}
+    chosen = _chosen(settings.compare, list(runs))
+    about = _about(settings.about, runs)
+    beside = _beside(runs, {} if settings.published == "none" else published.read(Path(settings.published)))
+    pictures = Pictures()
+    benchmarks = _gathered(runs, folders, chosen, pictures)
+    compared = comparisons.rows_of(runs, benchmarks, chosen)
+    shown = {chosen: compared[chosen]} if chosen and compared[chosen] else {}
+    told = Facts(
+        title=settings.title or f"Evaluation: {', '.join(runs)}",
+        notes=facts.notes(runs, settings.seed, settings.seconds),
+        origins={name: facts.origin(folder, runs[name]) for name, folder in folders.items()},
+        warnings=[*facts.warnings(runs, folders), *_of_predictions(benchmarks), *pictures.warnings()],
+        about=about,
+    )
     page = Path(settings.output)
     page = page if page.suffix == ".html" else page / "report.html"
-    facts = Facts(
-        title=settings.title or f"Evaluation: {', '.join(runs)}",
-        notes=_notes(runs, settings),
-        origins={name: _origin(folder, runs[name]) for name, folder in folders.items()},
-        warnings=[*_unfinished(folders), *_warnings(runs)],
-        about=_about(settings.about, runs),
-    )
-    predictions = {
-        name: {benchmark: results.read_predictions(folders[name] / benchmark) for benchmark in found}
-        for name, found in runs.items()
-    }
-    _write_text(page, render(runs, predictions, facts))
-    _write_text(page.with_suffix(".md"), _markdown(runs, facts))
+    with replacing(page) as write:
+        for piece in render(runs, benchmarks, compared, chosen, beside, told):
+            write(piece.encode("utf-8", "replace"))
+    for ending, text in (
+        (".md", markdown.document(runs, shown, beside, told)),
+        (".tex", latex(runs, shown, "* only some of the items were evaluated.")),
+    ):
+        with replacing(page.with_suffix(ending)) as write:
+            write(text.encode("utf-8", "replace"))
     write_json(
         page.parent / "results.json", {**_leading_figures(runs), "seed": settings.seed, "seconds": settings.seconds}
     )
-    for name, text in facts.about.items():
+    for name, text in told.about.items():
         print(f"{name}: {text}")
-    if facts.about:
+    if told.about:
         print()
     print(terminal(runs))
-    for warning in facts.warnings:
-        print(textwrap.fill(f"note: {warning}", 80, break_on_hyphens=False))
-    print(f"\nthe page with the plot and all predictions: {page}")
+    for pair, rows in shown.items():
+        print(f"\n{comparisons.terminal(pair, rows)}")
+    for warning in told.warnings:
+        print(textwrap.fill(f"note: {warning}", 80, break_on_hyphens=False, break_long_words=False))
+    print(f"\nthe page with the plots and all predictions: {page}")
 
 
 def _folders(given: list[str]) -> dict[str, Path]:
@@ -98,6 +123,15 @@ def _runs_in(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _chosen(given: list[str], names: list[str]) -> Pair | None:
+    """The two runs that are held against each other."""
+    if not given:
+        return (names[0], names[1]) if len(names) > 1 else None
+    if len(given) != 2 or len(set(given)) != 2 or not set(given) <= set(names):
+        raise UserError(f"--compare {' '.join(given)}: name two of the runs: {', '.join(names)}")
+    return given[0], given[1]
+
+
 def _about(given: list[str], runs: Runs) -> dict[str, str]:
     """What each run is, in the order of the runs."""
     told = {}
@@ -109,110 +143,48 @@ def _about(given: list[str], runs: Runs) -> dict[str, str]:
     return {name: told[name] for name in runs if name in told}
 
 
+def _gathered(runs: Runs, folders: dict[str, Path], chosen: Pair | None, pictures: Pictures) -> list[Benchmark]:
+    """The predictions of every benchmark, in the order of the columns."""
+    names = list(runs)
+    places = [names.index(run) for run in chosen] if chosen else [0]
+    order = {name: (result.order, name) for found in runs.values() for name, result in found.items()}
+    return [
+        gather(name, {run: found.get(name) for run, found in runs.items()}, folders, pictures, places)
+        for name in sorted(order, key=order.__getitem__)
+    ]
+
+
+def _of_predictions(benchmarks: list[Benchmark]) -> list[str]:
+    """What is wrong with the predictions, one line each."""
+    told = [warning for benchmark in benchmarks for warning in benchmark.warnings]
+    if unclustered := [benchmark.title for benchmark in benchmarks if benchmark.unclustered]:
+        told.append(
+            f"Predictions of {', '.join(unclustered)} are of an earlier version and do not name their clusters: runs "
+            "are compared over items there, which finds differences too easily. Evaluate again."
+        )
+    return told
+
+
+def _beside(runs: Runs, figures: dict[tuple[str, str], list[published.Published]]) -> list[Beside]:
+    """Published figures of the metrics that the runs have, in the order of the benchmarks."""
+    found: dict[tuple[float, str, str], Beside] = {}
+    for run_name, benchmarks in runs.items():
+        for name, result in benchmarks.items():
+            for metric_name, metric in result.metrics.items():
+                theirs = [one for one in figures.get((name, metric_name), []) if one.unit == metric.unit]
+                if theirs:
+                    one = Beside(result.title, metric.title or metric_name.replace("_", " "), [], theirs)
+                    ours = found.setdefault((result.order, name, metric_name), one).ours
+                    ours.append((run_name, f"{written(metric)}{'*' if result.partial else ''}"))
+    return [found[key] for key in sorted(found, key=lambda key: key[:2])]
+
+
 def _leading_figures(runs: Runs) -> dict[str, dict[str, float]]:
     """By run and short name of the benchmark, the metric that leads."""
     return {
         name: {result.short: next(iter(result.metrics.values())).value for result in found.values()}
         for name, found in runs.items()
     }
-
-
-def _notes(runs: Runs, settings: Settings) -> list[str]:
-    benchmarks = {benchmark for found in runs.values() for benchmark in found}
-    items = sum(max(found[one].n for found in runs.values() if one in found) for one in benchmarks)
-    notes = [_counted(len(runs), "run"), _counted(len(benchmarks), "benchmark"), _counted(items, "item")]
-    if settings.seed is not None:
-        notes.append(f"seed {settings.seed}")
-    if settings.seconds is not None:
-        minutes, seconds = divmod(round(settings.seconds), 60)
-        notes.append(f"made in {minutes} min {seconds} s" if minutes else f"made in {seconds} s")
-    return notes
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number:,} {name}" + ("" if number == 1 else "s")
-
-
-def _unfinished(folders: dict[str, Path]) -> list[str]:
-    """Runs whose last evaluation goes on yet, was killed or failed: figures of it are missing."""
-    warnings = []
-    for name, folder in folders.items():
-        info = results.read_info(folder)
-        if info and info.get("status") != "finished":
-            warnings.append(
-                f"The evaluation of {name} did not end (status in {folder / 'run.json'}: {info.get('status')}): "
-                "give its command again, or wait for it."
-            )
-    return warnings
-
-
-def _warnings(runs: Runs) -> list[str]:
-    """What makes figures incomparable."""
-    warnings = []
-    for name, found in runs.items():
-        if len({result.depends_on.get("checkpoint") for result in found.values()}) > 1:
-            warnings.append(
-                f"The results of {name} come from different checkpoints: evaluate it again on all benchmarks."
-            )
-        if partial := [result.title for result in found.values() if result.partial]:
-            warnings.append(f"Only some of the items were evaluated for {name}: {', '.join(partial)}.")
-    for benchmark in sorted({benchmark for found in runs.values() for benchmark in found}):
-        same = [found[benchmark] for found in runs.values() if benchmark in found]
-        for what in ("data", "task"):
-            if len({result.depends_on.get(what) for result in same}) > 1:
-                warnings.append(
-                    f"The runs were evaluated on different versions of {same[0].title} ({what}): evaluate them again."
-                )
-    return warnings
-
-
-def _origin(folder: Path, found: dict[str, Result]) -> list[tuple[str, str]]:
-    """How a run came about, from its run.json as far as there is one."""
-    checkpoints = {str(result.depends_on.get("checkpoint", ""))[:12] for result in found.values()}
-    origin = [("results", str(folder)), ("fingerprint", ", ".join(sorted(checkpoints)))]
-    info = results.read_info(folder)
-    settings, versions, git = info.get("settings") or {}, info.get("versions") or {}, info.get("git") or {}
-    told = [
-        ("checkpoint", settings.get("model")),
-        ("evaluated", info.get("start")),
-        ("versions", ", ".join(f"{k} {versions[k]}" for k in ("torch", "transformers", "lm-eval") if k in versions)),
-        ("commit", (git.get("commit") or "")[:12] + (" with changes" if git.get("dirty") else "")),
-    ]
-    return [*((what, str(value)) for what, value in told if value), *origin]
-
-
-def _markdown(runs: Runs, facts: Facts) -> str:
-    lines = [f"# {facts.title}", "", " · ".join(facts.notes), ""]
-    lines += [f"- **{name}**: {text}" for name, text in facts.about.items()] + [""] * bool(facts.about)
-    lines += [f"> {warning}" for warning in facts.warnings] + [""] * bool(facts.warnings)
-    lines.append(markdown(runs))
-    return "\n".join([*lines, *_steps_table(runs)])
-
-
-def _steps_table(runs: Runs) -> list[str]:
-    """Steps followed against position, in Markdown."""
-    rows = [
-        (result.title, name, result.steps())
-        for name, found in runs.items()
-        for result in found.values()
-        if len(result.steps()) > 1
-    ]
-    if not rows:
-        return []
-    longest = max(len(steps) for _, _, steps in rows)
-    lines = ["**Steps right by position**, % (95 % interval)", ""]
-    lines.append("| | | " + " | ".join(f"step {step}" for step in range(1, longest + 1)) + " |")
-    lines.append("| --- | --- |" + " ---: |" * longest)
-    titles = list(dict.fromkeys(title for title, _, _ in rows))
-    for title, name, steps in sorted(rows, key=lambda row: titles.index(row[0])):
-        cells = [f"{percent(step.value)} ({bounds(step)})" for step in steps] + [""] * (longest - len(steps))
-        lines.append(f"| {title} | {name} | " + " | ".join(cells) + " |")
-    return [*lines, ""]
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as write:
-        write(text.encode())
 
 
 if __name__ == "__main__":

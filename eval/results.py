@@ -8,7 +8,7 @@ equal texts are right or wrong together. Others may add "image" (a path, or a da
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,16 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 def read_predictions(folder: Path) -> list[dict[str, Any]]:
     """The lines of predictions.jsonl in a benchmark's folder."""
-    return [row for _, row in read_rows(folder / PREDICTIONS_FILE, max_row_bytes=_MAX_PREDICTION)]
+    return [row for _, row in prediction_rows(folder)]
+
+
+def prediction_rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same one by one, each with FILE:LINE.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    return read_rows(folder / PREDICTIONS_FILE, max_row_bytes=_MAX_PREDICTION)
 
 
 def _take(kind: type, raw: dict[str, Any]) -> Any:

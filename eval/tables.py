@@ -7,12 +7,13 @@ benchmarks that measure the same thing stand side by side; which titles and benc
 import textwrap
 from dataclasses import dataclass
 
+from eval import units
 from eval.results import Metric, Result
 
 Runs = dict[str, dict[str, Result]]  # by name of the run, by name of the benchmark
 
 _WIDTH = 80
-_CELL = 16  # "99.7 (98.1-99.9)"
+_CELL = 16  # "99.7 (98.1-99.9)"; a table with longer cells has wider columns
 _GAP = 2
 
 
@@ -40,49 +41,71 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A figure, and whether it was taken over some of the items only."""
+
+    metric: Metric
+    partial: bool
+
+    def __str__(self) -> str:
+        return f"{written(self.metric)}{'*' if self.partial else ''} ({bounds(self.metric)})"
+
+
+@dataclass(frozen=True)
 class Table:
-    """The figures of one metric title; a cell is None where the run has no such figure."""
+    """The figures of one metric title in one unit; a cell is None where the run has no such figure."""
 
     title: str
     about: str
+    unit: str
     columns: list[Column]
-    rows: list[tuple[str, list[Metric | None]]]
+    rows: list[tuple[str, list[Cell | None]]]
+
+    @property
+    def heading(self) -> str:
+        """The title and what the figures are: "Right number, % (95 % interval)"."""
+        return f"{self.title}, {units.UNITS[self.unit].about} (95 % interval)"
+
+    @property
+    def partial(self) -> bool:
+        """Whether any figure was taken over some of the items only."""
+        return any(cell.partial for _, cells in self.rows for cell in cells if cell)
 
 
 def tables_of(runs: Runs) -> list[Table]:
-    """One table a metric title, in the order in which the benchmarks name them."""
+    """One table a metric title and unit, in the order in which the benchmarks name them."""
     columns = _columns(runs)
-    titles: dict[str, str] = {}
+    titles: dict[tuple[str, str], str] = {}
     for results in runs.values():
         for result in results.values():
             for metric in result.metrics.values():
                 if metric.title:
-                    titles.setdefault(metric.title, metric.about)
+                    titles.setdefault((metric.title, metric.unit), metric.about)
     tables = []
-    for title, about in titles.items():
+    for (title, unit), about in titles.items():
         rows = [
-            (run, [_titled(results.get(column.benchmark), title) for column in columns])
+            (run, [_titled(results.get(column.benchmark), title, unit) for column in columns])
             for run, results in runs.items()
         ]
         used = [place for place in range(len(columns)) if any(cells[place] for _, cells in rows)]
-        tables.append(
-            Table(title, about, [columns[p] for p in used], [(run, [cells[p] for p in used]) for run, cells in rows])
-        )
+        shown = [(run, [cells[place] for place in used]) for run, cells in rows]
+        tables.append(Table(title, about, unit, [columns[place] for place in used], shown))
     return tables
 
 
 def terminal(runs: Runs) -> str:
     """All tables in lines of at most 80 characters; more benchmarks than fit go on below."""
     names = max(map(len, runs)) + _GAP
-    across = max(1, (_WIDTH - names + _GAP) // (_CELL + _GAP))
     lines = []
     for table in tables_of(runs):
-        lines += ["", f"{table.title}, % (95 % interval)"]
+        width = max(_CELL, *(len(_cell(cell)) for _, cells in table.rows for cell in cells))
+        across = max(1, (_WIDTH - names + _GAP) // (width + _GAP))
+        lines += ["", table.heading]
         for first in range(0, len(table.columns), across):
             columns = table.columns[first : first + across]
-            lines += _header(columns, names)
+            lines += _header(columns, names, width)
             for run, cells in table.rows:
-                shown = [_cell(cell).ljust(_CELL) for cell in cells[first : first + across]]
+                shown = [_cell(cell).ljust(width) for cell in cells[first : first + across]]
                 lines.append((run.ljust(names) + (" " * _GAP).join(shown)).rstrip())
     partial = {column.benchmark: column for table in tables_of(runs) for column in table.columns if column.partial}
     if clustered := _clustered(runs):
@@ -95,27 +118,35 @@ def markdown(runs: Runs) -> str:
     """All tables, and one line on each benchmark."""
     lines = []
     for table in tables_of(runs):
-        lines += [f"**{table.title}**, % (95 % interval): {table.about}", ""]
-        lines.append("| | " + " | ".join(_starred(column) for column in table.columns) + " |")
+        title, _, rest = table.heading.partition(", ")
+        lines += [f"**{title}**, {rest}: {table.about}", ""]
+        lines.append("| | " + " | ".join(in_cell(_starred(column)) for column in table.columns) + " |")
         lines.append("| --- |" + " ---: |" * len(table.columns))
         for run, cells in table.rows:
-            lines.append(f"| {run} | " + " | ".join(_cell(cell) for cell in cells) + " |")
+            lines.append(f"| {in_cell(run)} | " + " | ".join(_cell(cell) for cell in cells) + " |")
         lines.append("")
     for column in _columns(runs):
         lines.append(f"- {_starred(column)}: {column.about or column.benchmark}; {column.items}")
+    if any(column.partial for column in _columns(runs)):
+        lines += ["", "\\* only some of the items were evaluated"]
     if clustered := _clustered(runs):
         lines += ["", clustered]
     return "\n".join(lines) + "\n"
 
 
-def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    return f"{100 * share:.1f}"
+def written(metric: Metric) -> str:
+    """A figure in its unit: 97.3 for a share of 0.973."""
+    return units.written(metric.value, metric.unit)
 
 
 def bounds(metric: Metric) -> str:
-    """The interval of a figure in per cent: 98.1-99.9, with 0 and 100 where the end is exact."""
-    return "-".join(f"{100 * end:g}" if end in (0, 1) else percent(end) for end in (metric.low, metric.high))
+    """The interval of a figure in its unit: 98.1-99.9."""
+    return units.written_bounds(metric.low, metric.high, metric.unit)
+
+
+def in_cell(text: str) -> str:
+    """A text that can stand in a cell of a Markdown table, whatever is in it."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _columns(runs: Runs) -> list[Column]:
@@ -148,27 +179,28 @@ def _clustered(runs: Runs) -> str:
     return f"95 % intervals over {over}; over items where that is longer." if over else ""
 
 
-def _titled(result: Result | None, title: str) -> Metric | None:
-    return next((metric for metric in result.metrics.values() if metric.title == title), None) if result else None
+def _titled(result: Result | None, title: str, unit: str) -> Cell | None:
+    metrics = result.metrics.values() if result else ()
+    return next((Cell(one, result.partial) for one in metrics if (one.title, one.unit) == (title, unit)), None)
 
 
-def _header(columns: list[Column], names: int) -> list[str]:
-    wrapped = [_wrap(_starred(column)) for column in columns]
+def _header(columns: list[Column], names: int, cell: int) -> list[str]:
+    wrapped = [_wrap(_starred(column), cell) for column in columns]
     height = max(map(len, wrapped))
     padded = [[""] * (height - len(lines)) + lines for lines in wrapped]
     return [
-        (" " * names + (" " * _GAP).join(lines[row].ljust(_CELL) for lines in padded)).rstrip() for row in range(height)
+        (" " * names + (" " * _GAP).join(lines[row].ljust(cell) for lines in padded)).rstrip() for row in range(height)
     ]
 
 
-def _wrap(title: str) -> list[str]:
+def _wrap(title: str, cell: int) -> list[str]:
     """The title in as few lines as a cell allows, of lengths as even as they can be."""
-    height = len(textwrap.wrap(title, _CELL))
-    return next(lines for width in range(1, _CELL + 1) if len(lines := textwrap.wrap(title, width)) <= height)
+    height = len(textwrap.wrap(title, cell))
+    return next(lines for width in range(1, cell + 1) if len(lines := textwrap.wrap(title, width)) <= height)
 
 
-def _cell(metric: Metric | None) -> str:
-    return "-" if metric is None else f"{percent(metric.value)} ({bounds(metric)})"
+def _cell(cell: Cell | None) -> str:
+    return "-" if cell is None else str(cell)
 
 
 def _starred(column: Column) -> str:

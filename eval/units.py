@@ -18,6 +18,8 @@ class Unit:
         decimals: digits behind the point.
         signed: whether a positive figure is written with its plus.
         low, high: ends of the scale, which bars and plots are drawn on; high is None where there is none.
+        good: the figure from which a single answer counts as right where answers are browsed; None where none does.
+        right, wrong: what such an answer is called, and any other.
     """
 
     about: str
@@ -27,13 +29,23 @@ class Unit:
     signed: bool = False
     low: float = 0
     high: float | None = None
+    good: float | None = None
+    right: str = "right"
+    wrong: str = "wrong"
 
 
 UNITS = {
-    "share": Unit("%", "%", scale=100, decimals=1, high=1),  # accuracy, rate, F1: 0 to 1
-    "points": Unit("percentage points", scale=100, decimals=1, signed=True, low=-0.5, high=0.5),  # win rate minus 0.5
-    "score": Unit("1 to 5", low=1, high=5),  # a judge's verdict
-    "score10": Unit("1 to 10", low=1, high=10),
+    "share": Unit("%", "%", scale=100, decimals=1, high=1, good=1),  # accuracy, rate, F1: 0 to 1
+    "points": Unit(  # win rate less one half
+        *("percentage points", " pp", 100, 1, True),
+        low=-0.5,
+        high=0.5,
+        good=1e-9,
+        right="won",
+        wrong="not won",
+    ),
+    "score": Unit("1 to 5", low=1, high=5, good=4, right="4 and more", wrong="below 4"),  # a judge's verdict
+    "score10": Unit("1 to 10", low=1, high=10, good=7, right="7 and more", wrong="below 7"),
     "words": Unit("words", " words", decimals=1),
     "count": Unit("count", decimals=1),  # of anything else, such as calls or tokens
 }
@@ -64,6 +76,14 @@ def place(value: float, unit: str, highest: float) -> float:
     kind = UNITS[unit]
     high = kind.high if kind.high is not None else highest
     return min(1.0, max(0.0, (value - kind.low) / (high - kind.low))) if high > kind.low else 0.0
+
+
+def is_right(value: float, unit: str, higher_is_better: bool = True) -> bool | None:
+    """Whether a single answer with this figure counts as right; None where the unit knows no right and wrong."""
+    kind = UNITS[unit]
+    if kind.good is None or kind.high is None:
+        return None
+    return (value if higher_is_better else kind.low + kind.high - value) >= kind.good
 
 
 def check(unit: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.units import UNITS, check, place, written, written_bounds
+from eval.units import UNITS, check, is_right, place, written, written_bounds
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,11 @@ def test_every_unit_is_known_and_another_is_not():
         assert check(unit) == unit and written(0.5, unit) and UNITS[unit].about
     with pytest.raises(ValueError, match="no unit named 'miles'; there are: share, points, "):
         check("miles")
+
+
+def test_which_single_answers_count_as_right():
+    assert [is_right(value, "share") for value in (1, 0.9, 0)] == [True, False, False]
+    assert [is_right(value, "share", higher_is_better=False) for value in (1, 0)] == [False, True]
+    assert [is_right(value, "points") for value in (0.5, 0, -0.5)] == [True, False, False]
+    assert [is_right(value, "score") for value in (4, 3.5)] == [True, False]
+    assert is_right(12, "words") is None

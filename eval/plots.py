@@ -1,0 +1,107 @@
+"""Which plots a page has, decided by what the metrics say of themselves. Called by `eval.page`.
+
+- all benchmarks: the leading figures, a bar a run, where there is more than one benchmark;
+- by position: of a benchmark whose metrics have a `position`;
+- by part: a metric NAME_PART without a title of its own is the titled metric NAME over a part of the items, such as
+  `exact_match_de` of `exact_match`; three parts and more make a plot.
+"""
+
+from dataclasses import dataclass
+
+from eval.bars import Bar, across
+from eval.chart import Line, by_position
+from eval.results import Metric, Result
+from eval.tables import Runs
+
+_FEWEST = 3  # parts that make a plot
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of the page; `partial`: it has figures of some items only."""
+
+    title: str
+    svg: str
+    partial: bool
+
+
+def overview(runs: Runs, colours: dict[str, str]) -> list[Plot]:
+    """The leading figure of every benchmark: one plot a unit; none where there is a single benchmark."""
+    rows: dict[str, dict[str, list[Bar]]] = {}
+    titles: dict[str, str] = {}
+    for result in _by_order(runs):
+        lead = next(iter(result.metrics))
+        titles[result.benchmark] = result.title
+        for run, results in runs.items():
+            other = results.get(result.benchmark)
+            if other and lead in other.metrics:
+                metric = other.metrics[lead]
+                bar = Bar(run, colours[run], metric, other.partial)
+                rows.setdefault(metric.unit, {}).setdefault(result.benchmark, []).append(bar)
+    if len(titles) < 2:
+        return []
+    plots = []
+    for shown in rows.values():
+        named = [(titles[benchmark], bars) for benchmark, bars in shown.items()]
+        names = list(dict.fromkeys(bar.metric.title for _, bars in named for bar in bars if bar.metric.title))
+        title = names[0] if len(names) == 1 else "Leading figure of each benchmark"
+        plots.append(Plot(title, across(title, named, as_bars=True), _any_partial(named)))
+    return plots
+
+
+def positions(runs: Runs, colours: dict[str, str]) -> list[Plot]:
+    """Of each benchmark whose items have more than one step."""
+    plots = []
+    for result in _by_order(runs):
+        having = {run: found[result.benchmark] for run, found in runs.items() if result.benchmark in found}
+        lines = [Line(run, colours[run], one.steps()) for run, one in having.items() if len(one.steps()) > 1]
+        if lines:
+            partial = any(one.partial for one in having.values())
+            plots.append(Plot(result.title, by_position(result.title, lines), partial))
+    return plots
+
+
+def parts(runs: Runs, colours: dict[str, str]) -> list[Plot]:
+    """Of each titled metric that is also given for three parts of the items or more."""
+    plots = []
+    for result in _by_order(runs):
+        for name, of_parts in _parts(result).items():
+            rows: list[tuple[str, list[Bar]]] = []
+            for part, key in of_parts:
+                bars = [
+                    Bar(run, colours[run], found[result.benchmark].metrics[key], found[result.benchmark].partial)
+                    for run, found in runs.items()
+                    if result.benchmark in found and key in found[result.benchmark].metrics
+                ]
+                rows.append((part, bars))
+            title = f"{result.title}: {result.metrics[name].title}"
+            plots.append(Plot(title, across(title, rows, as_bars=False), _any_partial(rows)))
+    return plots
+
+
+def _parts(result: Result) -> dict[str, list[tuple[str, str]]]:
+    """By titled metric, its parts and their metrics, in the order of the results."""
+    titled = [name for name, metric in result.metrics.items() if metric.title]
+    found: dict[str, list[tuple[str, str]]] = {}
+    for key, metric in result.metrics.items():
+        whole = max((name for name in titled if key.startswith(f"{name}_")), key=len, default="")
+        if whole and not metric.title and not metric.position and _same_unit(metric, result.metrics[whole]):
+            found.setdefault(whole, []).append((key.removeprefix(f"{whole}_").replace("_", " "), key))
+    return {name: found[name] for name in titled if len(found.get(name, [])) >= _FEWEST}
+
+
+def _same_unit(one: Metric, other: Metric) -> bool:
+    return one.unit == other.unit
+
+
+def _by_order(runs: Runs) -> list[Result]:
+    """One result of each benchmark, in the order of the columns."""
+    found: dict[str, Result] = {}
+    for results in runs.values():
+        for name, result in results.items():
+            found.setdefault(name, result)
+    return sorted(found.values(), key=lambda result: (result.order, result.benchmark))
+
+
+def _any_partial(rows: list[tuple[str, list[Bar]]]) -> bool:
+    return any(bar.partial for _, bars in rows for bar in bars)
