@@ -1,8 +1,7 @@
 """Stage 2: fine-tune a causal language model on instructions or conversations, thin over TRL's `SFTTrainer`.
 
     accelerate launch -m open_instruct.finetune --model_name_or_path MODEL --train_file sit.jsonl --output_dir DIR
-    python -m open_instruct.training.launch --nproc_per_node 8 -m open_instruct.finetune \
-        --deepspeed ds_configs/zero3.json --config settings.yaml
+    python -m open_instruct.training.launch --nproc_per_node 8 -m open_instruct.finetune --config settings.yaml
 
 Rows are encoded with a chat template (`core/chat.py`), packed without leaks between them, and the loss is taken on the
 assistant's tokens only. What the run will take is told first. A run that was interrupted goes on from its last whole
@@ -197,11 +196,11 @@ def prepare(settings: Settings, training: Training, stack: ExitStack) -> Prepare
     folder = _rows_folder(training)
     shutil.rmtree(folder, ignore_errors=True)
     with full_disk_told(training.output_dir):
+        if settings.eval_file:  # first, since it is short: what is wrong with it is found at once
+            encode_rows([Source(settings.eval_file)], training.max_length, tokenizer, folder / "eval.arrow")
         counts = encode_rows(
             files, training.max_length, tokenizer, folder / "train.arrow", settings.max_train_rows, training.seed
         )
-        if settings.eval_file:
-            encode_rows([Source(settings.eval_file)], training.max_length, tokenizer, folder / "eval.arrow")
     return Prepared(description, start, counts, plan.shape_of(config, adapter))
 
 

@@ -264,8 +264,17 @@ def test_killed_and_started_again_it_ends_with_the_weights_of_an_unbroken_run(tm
         assert process.wait() == -signal.SIGKILL
     again = subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True, text=True, env=quiet["env"])
     assert "going on from" in again.stdout
+    assert differences(tmp_path / "whole", tmp_path / "killed", 60) < 1e-6
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert max((one[name] - other[name]).abs().max() for name in one) < 1e-6
+
+
+def differences(one, other, steps):
+    """The greatest between the losses of all steps."""
+    states = [json.loads((run / f"checkpoint-{steps}" / "trainer_state.json").read_text()) for run in (one, other)]
+    losses = [[entry["loss"] for entry in state["log_history"] if "loss" in entry] for state in states]
+    assert len(losses[0]) == steps
+    return max(abs(first - second) for first, second in zip(*losses, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -410,6 +419,7 @@ def test_sigterm_saves_and_the_same_command_ends_with_the_weights_of_an_unbroken
     assert not (tmp_path / "cut" / "model.safetensors").exists()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     start(tmp_path / "cut")
+    assert differences(tmp_path / "whole", tmp_path / "cut", 30) < 1e-6
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert max((one[name] - other[name]).abs().max() for name in one) < 1e-6
 

@@ -124,7 +124,7 @@ def _encode_in_pieces(
 
 
 def _continued(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[Encoding, int]:
-    """The encoding of `text` as it is after other text, and how many characters of that are ahead of it in the encoding.
+    """The encoding of `text` as it is after other text, and how many characters of that stand ahead of it there.
 
     Tokenizers such as Llama 2's put a space in front of a text, which no answer begins with.
     """

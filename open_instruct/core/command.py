@@ -8,6 +8,8 @@ Each field of `Settings` is a flag of the same name; its help text stands in `he
 
 import os
 import sys
+import textwrap
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from dataclasses import MISSING, field
 from typing import Any
@@ -33,11 +35,24 @@ def run(main: Callable[..., None], *settings_classes: type, arguments: list[str]
     from transformers import HfArgumentParser  # half a second: only what runs as a command pays it
 
     description = (sys.modules[main.__module__].__doc__ or "").strip()
-    parser = HfArgumentParser(settings_classes, description=description)
+    # The flags are many: a mistake in one of them must not drown in the names of all.
+    usage = "%(prog)s --flag value ...   (--help tells each flag)"
+    parser = HfArgumentParser(
+        settings_classes, description=_paragraphs(description), usage=usage, formatter_class=_Help
+    )
     *settings, unknown = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
     if unknown:
         parser.error(f"unknown flags: {' '.join(unknown)}")
     guarded(main, *settings)
+
+
+class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Defaults told, and the description as it stands."""
+
+
+def _paragraphs(text: str) -> str:
+    """A docstring for a terminal: its paragraphs filled, its commands (which are indented) as they are."""
+    return "\n\n".join(part if part.startswith(" ") else textwrap.fill(part, 80) for part in text.split("\n\n"))
 
 
 def guarded(main: Callable[..., None], *arguments: Any) -> None:

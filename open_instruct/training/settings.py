@@ -89,6 +89,10 @@ class Training(SFTConfig):
             self.use_liger_kernel = cuda and find_spec("liger_kernel") is not None
         if str(self.fsdp).lower() in ("true", "false"):  # as a settings file says it; the bare flag is True
             self.fsdp = True if str(self.fsdp).lower() == "true" else None
+        for name in ("deepspeed", "fsdp_config"):
+            given = getattr(self, name)
+            if isinstance(given, str) and not given.lstrip().startswith("{") and not os.path.isfile(given):
+                raise UserError(f"--{name} {given}: no such file; ours are in ds_configs/")
         # Said before the processes find each other.
         if self.fsdp:
             os.environ["ACCELERATE_USE_FSDP"] = "true"

@@ -29,18 +29,21 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """Rows of 12 to 250 tokens, so that devices see very different numbers of them."""
+    """Rows of 12 to 250 tokens, so that devices see very different numbers of them; `held_out.jsonl` beside them, whose
+    11 rows are no multiple of anything."""
     draw = random.Random(1)
-    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
-    with path.open("w") as file:
-        for _ in range(200):
-            words = " ".join(draw.choices(["fig", "pear", "apple", "plum"], k=draw.choice([1, 3, 8, 60, 120])))
-            file.write(json.dumps({"instruction": "Copy the list.", "input": words, "output": words}) + "\n")
-    return path
+    folder = tmp_path_factory.mktemp("rows")
+    for name, number in (("rows.jsonl", 200), ("held_out.jsonl", 11)):
+        with (folder / name).open("w") as file:
+            for _ in range(number):
+                words = " ".join(draw.choices(["fig", "pear", "apple", "plum"], k=draw.choice([1, 3, 8, 60, 120])))
+                file.write(json.dumps({"instruction": "Copy the list.", "input": words, "output": words}) + "\n")
+    return folder / "rows.jsonl"
 
 
 OPTIONS = dict(
     per_device_train_batch_size=1,
+    per_device_eval_batch_size=3,
     packing=False,
     max_length=256,
     max_steps=STEPS,
@@ -56,7 +59,8 @@ OPTIONS = dict(
 
 
 def flags(rows, folder, **more):
-    given = dict(model_name_or_path=BASE, train_file=rows, output_dir=folder, total_batch_size=8) | OPTIONS | more
+    given = dict(model_name_or_path=BASE, train_file=rows, output_dir=folder, total_batch_size=8)
+    given |= dict(eval_file=rows.with_name("held_out.jsonl")) | OPTIONS | more
     return [str(word) for name, value in given.items() for word in (f"--{name}", value)]
 
 
@@ -75,16 +79,18 @@ def run(processes, *arguments):
 
 
 def losses(folder):
+    """Of each step, and at the end of the held-out rows."""
     state = json.loads((Path(folder) / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
     found = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
     assert len(found) == STEPS
-    return found
+    return [*found, json.loads((Path(folder) / "run.json").read_text())["results"]["eval_loss"]]
 
 
 @pytest.fixture(scope="module")
 def one_process(rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one") / "out"
-    main(Settings(str(BASE), [str(rows)], total_batch_size=8), Training(str(folder), **OPTIONS))
+    held_out = str(rows.with_name("held_out.jsonl"))
+    main(Settings(str(BASE), [str(rows)], eval_file=held_out, total_batch_size=8), Training(str(folder), **OPTIONS))
     return losses(folder)
 
 

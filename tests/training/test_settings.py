@@ -61,6 +61,12 @@ def test_what_would_fail_late_is_refused_early(tmp_path, monkeypatch, given, mes
         refuse_what_cannot_be(Training(str(tmp_path), use_cpu=True, **{"report_to": "none", **given}))
 
 
+@pytest.mark.parametrize("name", ["deepspeed", "fsdp_config"])
+def test_a_configuration_that_is_not_there_is_one_line(tmp_path, name):
+    with pytest.raises(UserError, match=f"--{name} missing.json: no such file; ours are in ds_configs/"):
+        Training(str(tmp_path), use_cpu=True, **{name: "missing.json"})
+
+
 def test_one_process_over_several_gpus_is_refused(tmp_path, monkeypatch):
     training = Training(str(tmp_path), use_cpu=True, report_to="none")
     refuse_what_cannot_be(training)
