@@ -8,6 +8,7 @@ The format is that of `eval/results.py`, which this stage may not import: stages
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def write(
                 "response": response,
                 "target": row.answer,
                 "metrics": metrics,
-                "image": row.image,
+                "image": os.path.relpath(row.image, folder),  # so that both may move together
                 "description": parts.description,
                 "answer": parts.answer,
             }
