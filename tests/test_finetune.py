@@ -394,7 +394,7 @@ def test_the_folder_is_plain_and_its_card_tells_what_it_was_made_from(tmp_path, 
 def test_too_small_a_disk_is_refused_before_anything_is_trained(tmp_path, rows, monkeypatch):
     small = shutil.disk_usage(tmp_path)._replace(free=10 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: small)
-    with pytest.raises(UserError, match=r"training writes about 0.0 GiB here .*Make room, name another --output_dir"):
+    with pytest.raises(UserError, match=r"training writes about \d\d MiB here .*Make room, name another --output_dir"):
         main(settings(rows, total_batch_size=4), training(tmp_path / "out", max_steps=6, save_steps=1))
     assert not (tmp_path / "out" / "run.json").exists()
 

@@ -193,9 +193,9 @@ def check_disk(shape: Shape, settings: Settings, training: Training, sharding: S
     free = shutil.disk_usage(folder).free + there
     if number * one + final > free:
         raise UserError(
-            f"{folder}: training writes about {(number * one + final) / _GIB:.1f} GiB here ({number} checkpoints at "
-            f"once of {one / _GIB:.1f} GiB, and the weights at the end), and {free / _GIB:.1f} GiB are free. Make "
-            "room, name another --output_dir, or keep fewer with --save_total_limit"
+            f"{folder}: training writes about {_size(number * one + final)} here ({number} checkpoints at once of "
+            f"{_size(one)}, and the weights at the end), and {_size(free)} are free. Make room, name another "
+            "--output_dir, or keep fewer with --save_total_limit"
         )
 
 
@@ -236,18 +236,21 @@ def told(
         f"device(s){how} x {training.per_device_train_batch_size} x {training.gradient_accumulation_steps} passes; "
         f"{shape.trained / 1e6:,.1f} M of {shape.parameters / 1e6:,.1f} M parameters are trained"
     )
-    parts = ", ".join(
-        f"{name} {getattr(memory, name) / _GIB:,.2f}" for name in ("weights", "gradients", "optimizer", "activations")
-    )
-    lines.append(f"memory of a device, about: {memory.total / _GIB:,.2f} GiB ({parts})")
+    names = ("weights", "gradients", "optimizer", "activations")
+    parts = ", ".join(f"{name} {_size(getattr(memory, name))}" for name in names)
+    lines.append(f"memory of a device, about: {_size(memory.total)} ({parts})")
     if training.device.type == "cuda":
         there = torch.cuda.get_device_properties(training.device).total_memory
-        lines[-1] += f" of {there / _GIB:,.1f}"
+        lines[-1] += f" of {_size(there)}"
         if memory.total > there:
             lines.append(
                 "  more than there is: ZeRO-3 or FSDP on more devices, offloading, --use_lora and --use_qlora need less"
             )
     return "\n".join(lines)
+
+
+def _size(number: float) -> str:
+    return f"{number / _GIB:,.1f} GiB" if number >= _GIB else f"{number / 2**20:,.0f} MiB"
 
 
 def _histogram(lengths: np.ndarray, width: int = 40) -> list[str]:
