@@ -99,7 +99,7 @@ def test_the_terminal_table_fits_80_columns_and_says_what_was_measured(runs, tmp
     assert re.search(r"^sit +80\.0 \(62\.7-90\.5\)", all_right, re.MULTILINE)
     assert re.search(r"^it +100\.0 \(88\.6-100\) +50\.0 \(33\.2-66\.8\) +33\.3", shares, re.MULTILINE)
     assert compared.startswith("sit against it, on the same items\n")
-    assert re.search(r"^unseen pairs: All steps right +\+80\.0 \(\+\d.* to \+\d.*\) +p <0\.001$", compared, re.MULTILINE)
+    assert re.search(r"^unseen pairs: All steps right +\+80\.0 \(.* to .*\) +p <0\.001$", compared, re.MULTILINE)
 
 
 def test_what_intervals_were_taken_over_is_said(runs, tmp_path, capsys):
@@ -234,7 +234,8 @@ def test_a_folder_of_runs_and_a_single_run_are_read_too(runs, tmp_path):
     main(Settings(runs=[str(runs)], output=str(tmp_path / "all")))
     assert list(json.loads((tmp_path / "all" / "results.json").read_text())) == ["it", "sit", "seed", "seconds"]
     main(Settings(runs=[str(runs / "sit")], output=str(tmp_path / "one" / "mine.html")))
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["mine.html", "mine.md", "mine.tex", "results.json"]
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == ["mine.html", "mine.md", "mine.tex", "results.json"]
     assert list(json.loads((tmp_path / "one" / "results.json").read_text())) == ["sit", "seed", "seconds"]
 
 
