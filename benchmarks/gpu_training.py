@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 from prepare_rows import make_tokenizer
-from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM, Trainer
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Trainer
 from trl import SFTConfig, SFTTrainer
 
 from open_instruct.core.chat import set_template
@@ -199,9 +199,8 @@ def make_base(folder: Path, given: Namespace) -> None:
     config = SHAPES[given.shape]
     config.update({"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id})
     torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16 if has_gpu() else torch.float32)
     with torch.device("cuda" if has_gpu() else "cpu"):
-        model = LlamaForCausalLM(config)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16 if has_gpu() else torch.float32)
     model.save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
 

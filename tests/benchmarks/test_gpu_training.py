@@ -1,4 +1,4 @@
-"""The bench of GPU training runs to its figures, on a CPU and in the miniature's size; what they are is nobody's goal."""
+"""The bench of GPU training runs to its figures, on a CPU in the miniature's size; how high they are is not tested."""
 
 import importlib.util
 import json
