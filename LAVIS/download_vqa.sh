@@ -21,7 +21,7 @@ SEED=${SEED:-42}                           # of what is drawn
 TRIES=${TRIES:-5}                          # attempts at a download that breaks off; each goes on where the last one stopped
 VQA_URL=${VQA_URL:-https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa}  # address of VQAv2, or of a copy of it
 COCO_URL=${COCO_URL:-http://images.cocodataset.org}                # the same of COCO
-LAVIS_URL=${LAVIS_URL:-https://storage.googleapis.com/sfr-vision-language-research/LAVIS/datasets}  # the same of LAVIS's data
+LAVIS_URL=${LAVIS_URL:-https://storage.googleapis.com/sfr-vision-language-research}  # the same of LAVIS's data
 GQA_URL=${GQA_URL:-https://downloads.cs.stanford.edu/nlp/data/gqa}  # the same of GQA's pictures
 
 # Part, file, address, bytes ("-": what the server says), and folder it is unpacked into ("-": it is no archive).
@@ -30,7 +30,7 @@ vqa v2_Questions_Train_mscoco.zip $VQA_URL/v2_Questions_Train_mscoco.zip 7239401
 vqa v2_Questions_Val_mscoco.zip $VQA_URL/v2_Questions_Val_mscoco.zip 3494929 annotations
 vqa v2_Annotations_Train_mscoco.zip $VQA_URL/v2_Annotations_Train_mscoco.zip 21708861 annotations
 vqa v2_Annotations_Val_mscoco.zip $VQA_URL/v2_Annotations_Val_mscoco.zip 10518930 annotations
-gqa testdev_balanced_questions.json $LAVIS_URL/gqa/testdev_balanced_questions.json - -
+gqa testdev_balanced_questions.json $LAVIS_URL/LAVIS/datasets/gqa/testdev_balanced_questions.json - -
 captions annotations_trainval2014.zip $COCO_URL/annotations/annotations_trainval2014.zip 252872794 annotations
 images train2014.zip $COCO_URL/zips/train2014.zip 13510573713 images
 images val2014.zip $COCO_URL/zips/val2014.zip 6645013297 images

@@ -12,7 +12,8 @@ class Parts:
     """A response taken apart.
 
     Attributes:
-        description: what stands between "Description:" and the last "Answer:"; "" without either mark.
+        description: what stands between "Description:" and the last "Answer:", or the end; "" where it says neither
+            first.
         answer: what stands after the last "Answer:"; all of a response without that mark.
         followed: whether a description came first and an answer after it, both with text.
     """

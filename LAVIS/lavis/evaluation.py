@@ -45,9 +45,9 @@ def _evaluate(settings: Evaluation, first: bool) -> None:
     transformers.utils.logging.disable_progress_bar()
     run = settings.run
     prompts.evaluation_prompt(run.prompt, "")  # its name is right
-    config = load_config(settings.model)
     rows, files = read_splits(settings.datasets, run.test_splits, run.max_rows)
     results.check_metric(run, rows)
+    config = load_config(settings.model)
     asked = _asked(rows, settings)
     depends_on = _depends_on(settings, files, len(rows))
     folder = Path(run.results_dir, run.run_name, run.benchmark)

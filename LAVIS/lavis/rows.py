@@ -79,7 +79,10 @@ def read_splits(datasets: dict[str, Dataset], splits: list[str], most: int) -> t
         images = Path(_only(dataset.build_info.images.storage, f"datasets.{name}.build_info.images.storage"))
         found = [split for split in splits if split in dataset.build_info.annotations]
         if found and not images.is_dir():
-            raise UserError(f"datasets.{name}.build_info.images.storage: {images}: no such folder of images")
+            raise UserError(
+                f"datasets.{name}.build_info.images.storage: {images}: no such folder of images; "
+                "bash LAVIS/download_vqa.sh brings those of COCO"
+            )
         for split in found:
             for file in _listed(dataset.build_info.annotations[split].storage):
                 files.append(file)

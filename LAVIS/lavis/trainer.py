@@ -17,6 +17,7 @@ from transformers import (
     ProgressCallback,
     Trainer,
     TrainerCallback,
+    TrainerState,
     TrainingArguments,
 )
 
@@ -106,6 +107,14 @@ def last_whole_checkpoint(output_dir: str, description: dict[str, Any]) -> str |
             )
         return str(folder)
     return None
+
+
+def trained_to_its_end(start: str | None) -> TrainerState | None:
+    """The state of a checkpoint after its last step, from which the Trainer would take one more; None with steps left."""
+    if start is None:
+        return None
+    state = TrainerState.load_from_json(str(Path(start, "trainer_state.json")))
+    return state if state.global_step >= state.max_steps else None
 
 
 class _Trainer(Trainer):

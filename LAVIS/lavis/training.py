@@ -20,7 +20,7 @@ from lavis.examples import FILE, Examples, noted
 from lavis.inputs import Encoder, load_processor
 from lavis.model import load_config
 from lavis.rows import Row, missing_images, read_splits
-from lavis.trainer import arguments, build_trainer, last_whole_checkpoint
+from lavis.trainer import arguments, build_trainer, last_whole_checkpoint, trained_to_its_end
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError, full_disk_told
 from open_instruct.core.only_run import only_run
@@ -54,8 +54,8 @@ def _train(settings: Training, first: bool) -> None:
     _quiet()
     run = settings.run
     folder = Path(run.output_dir)
-    config = load_config(settings.model)
     rows, files = read_splits(settings.datasets, run.train_splits, run.max_rows)
+    config = load_config(settings.model)
     description = describe(settings, files)
     with ExitStack() as stack:
         if first:
@@ -84,11 +84,16 @@ def _train(settings: Training, first: bool) -> None:
         stack.enter_context(full_disk_told(run.output_dir))
         set_seed(run.seed)
         begin = time.monotonic()
-        trainer = build_trainer(settings, args, model, Examples(rows, encoder, folder), encoder, description)
-        trainer.train(resume_from_checkpoint=start)
+        state = trained_to_its_end(start)
+        if state is None:
+            trainer = build_trainer(settings, args, model, Examples(rows, encoder, folder), encoder, description)
+            trainer.train(resume_from_checkpoint=start)
+            state = trainer.state
+        else:  # killed after its last step: nothing is left but to write the result
+            trained.put_on(model, Path(start))
         if first:
             trained.save(model, settings.model, folder)
-            info.add(**_results(trainer.state, rows, folder, time.monotonic() - begin))
+            info.add(**_results(state, rows, folder, time.monotonic() - begin))
 
 
 def describe(settings: Training, files: list[str]) -> dict[str, Any]:
