@@ -140,7 +140,7 @@ def memory_of(shape: Shape, settings: Settings, training: Training, sharding: Sh
     if settings.use_qlora:
         weights = 0.55 * shape.linear + half * (shape.parameters - shape.linear) + half * shape.trained
     else:  # DeepSpeed computes with weights in half precision and keeps exact ones with the optimizer
-        weights = (half if deepspeed else 4) * shape.parameters
+        weights = (half if deepspeed or is_base_in_half(settings, sharding) else 4) * shape.parameters
         weights += 4 * shape.trained if settings.adapter else 0
     gradients = (half if deepspeed else 4) * shape.trained
     moments = 2 if "8bit" in str(training.optim) else 8
@@ -159,6 +159,11 @@ def memory_of(shape: Shape, settings: Settings, training: Training, sharding: Sh
         optimizer=0.0 if sharding.offload_optimizer else optimizer,
         activations=shape.layers * kept + (inside if training.gradient_checkpointing else 0),
     )
+
+
+def is_base_in_half(settings: Settings, sharding: Sharding) -> bool:
+    """Whether bf16 is the base's own type too: LoRA leaves it as it is. FSDP wants one type for base and adapter."""
+    return settings.use_lora and sharding.name != "FSDP"
 
 
 def steps_of(rows: int, training: Training) -> int:

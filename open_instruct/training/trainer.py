@@ -16,6 +16,7 @@ from trl import SFTTrainer
 
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError
+from open_instruct.training import plan
 from open_instruct.training.adapters import adapter_config, load_in_4_bits
 from open_instruct.training.packing import PackedRows, real_tokens
 from open_instruct.training.resume import MarkWholeCheckpoint
@@ -94,9 +95,10 @@ def _load_model(settings: Settings, training: Training) -> PreTrainedModel:
         if training.fsdp and (training.fsdp_config or {}).get("cpu_ram_efficient_loading"):
             # The first process alone reads the weights; the others get theirs when the model is split.
             os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "true"
-        # In float32 even where bf16 is on: that is autocast, and the optimizer needs weights in which a step of 2e-5
-        # does not round away. 16 bytes a parameter with Adam (4 weights, 4 gradients, 8 moments) instead of 8.
-        model = checkpoint.load_model(base, torch.float32)
+        # What is trained is in float32 even where bf16 is on: that is autocast, and the optimizer needs weights in
+        # which a step of 2e-5 does not round away. 16 bytes a parameter with Adam (4 weights, 4 gradients, 8 moments).
+        half = training.bf16 and plan.is_base_in_half(settings, plan.sharding_of(training))
+        model = checkpoint.load_model(base, torch.bfloat16 if half else torch.float32)
     kind = _attention(settings, training)
     try:
         model.set_attn_implementation(kind)

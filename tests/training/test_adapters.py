@@ -13,11 +13,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from open_instruct import merge_lora
 from open_instruct.core.errors import UserError
-from open_instruct.finetune import main
+from open_instruct.finetune import batch_rows, load_tokenizer, main
 from open_instruct.miniature.make_data import training_rows
 from open_instruct.training.adapters import load_in_4_bits
 from open_instruct.training.interruption import Interrupted, StopOnSigterm
+from open_instruct.training.rows import encode_rows
 from open_instruct.training.settings import Settings, Training
+from open_instruct.training.sources import sources
+from open_instruct.training.speed import Speed
+from open_instruct.training.trainer import build_trainer
 
 BASE = Path(__file__).parents[2] / "open_instruct" / "miniature" / "base"
 
@@ -81,6 +85,26 @@ def test_an_adapter_goes_on_from_its_checkpoint_even_with_dropout(rows, tmp_path
     train(rows, tmp_path / "cut", use_lora=True)
     one, other = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "cut"))
     assert max((one[name] - other[name]).abs().max() for name in one) < 1e-6
+
+
+def test_with_bf16_the_frozen_base_is_in_it_and_the_adapter_is_not(rows, tmp_path):
+    settings = Settings(str(BASE), [str(rows)], use_lora=True, lora_dropout=0.0)
+    arguments = dict(max_length=64, use_cpu=True, disable_tqdm=True, report_to="none", gradient_checkpointing=False)
+    losses = {}
+    for bf16 in (True, False):
+        training = Training(str(tmp_path / "out"), bf16=bf16, **arguments)
+        tokenizer, end = load_tokenizer(settings)
+        encode_rows(sources(settings.train_file), 64, tokenizer, tmp_path / "rows.arrow")
+        batches = batch_rows(tmp_path / "rows.arrow", training)
+        trainer = build_trainer(settings, training, batches, tokenizer, end, {}, Speed(1.0, None, training.device))
+        types = {weights.requires_grad: weights.dtype for weights in trainer.model.parameters()}
+        assert types == {True: torch.float32, False: torch.bfloat16 if bf16 else torch.float32}
+        batch = next(iter(trainer.get_train_dataloader()))
+        with trainer.accelerator.autocast():
+            losses[bf16] = trainer.compute_loss(trainer.model, dict(batch))
+        losses[bf16].backward()
+        assert all(weights.grad is not None for weights in trainer.model.parameters() if weights.requires_grad)
+    assert abs(losses[True] - losses[False]) < 0.05
 
 
 def _without_dropout(model):

@@ -68,6 +68,16 @@ def test_memory_by_how_it_is_split(tmp_path, monkeypatch, sharding, bytes_a_para
     assert memory.weights + memory.gradients + memory.optimizer == pytest.approx(bytes_a_parameter * 10**9)
 
 
+@pytest.mark.parametrize(
+    ("sharding", "bytes_a_parameter"), [(Sharding(), 2), (Sharding("ZeRO-3", 3), 2 / 4), (Sharding("FSDP", 3), 4 / 4)]
+)
+def test_the_frozen_base_of_an_adapter_is_in_bfloat16(tmp_path, monkeypatch, sharding, bytes_a_parameter):
+    monkeypatch.setattr(Training, "world_size", property(lambda self: 4))
+    shape = replace(BILLION, trained=0)
+    memory = memory_of(shape, Settings("base", ["rows"], use_lora=True), training(tmp_path, bf16=True), sharding)
+    assert memory.weights == pytest.approx(bytes_a_parameter * 10**9)
+
+
 def test_checkpointing_keeps_fewer_activations(tmp_path):
     settings = Settings("base", ["rows"])
     with_it, without = (
