@@ -110,7 +110,7 @@ def last_whole_checkpoint(output_dir: str, description: dict[str, Any]) -> str |
 
 
 def trained_to_its_end(start: str | None) -> TrainerState | None:
-    """The state of a checkpoint after its last step, from which the Trainer would take one more; None with steps left."""
+    """The state of a checkpoint after its last step, where the Trainer would take one more; None with steps left."""
     if start is None:
         return None
     state = TrainerState.load_from_json(str(Path(start, "trainer_state.json")))

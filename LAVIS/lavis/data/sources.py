@@ -223,7 +223,8 @@ def _opened(path: str) -> Iterator[BinaryIO]:
             packed = raw.peek(2)[:2] == b"\x1f\x8b"
             yield gzip.GzipFile(fileobj=raw) if packed else raw
     except ijson.JSONError as error:
-        raise UserError(f"{path}: not JSON, or cut off ({error}). Download or copy it again") from error
+        reason = next(iter(str(error).strip().splitlines()), "")  # the lines after it point into the text
+        raise UserError(f"{path}: not JSON, or cut off ({reason}). Download or copy it again") from error
     except (EOFError, gzip.BadGzipFile) as error:
         raise UserError(f"{path}: the gzip file is damaged or cut off. Download or copy it again") from error
     except OSError as error:
