@@ -6,7 +6,7 @@
 Rows are encoded with a chat template (`core/chat.py`), packed without leaks between them, and the loss is taken on the
 assistant's tokens only. What the run will take is told first. A run that was interrupted goes on from its last whole
 checkpoint when the same command is given again; with other settings, rows or base it is refused. After a SIGTERM it
-saves a checkpoint and exits with 75. `--config FILE.yaml` sets flags by their names; flags beside it win.
+saves a checkpoint and exits with 75. `--config FILE.yaml` sets flags by their names; flags behind it win.
 """
 
 import json

@@ -139,20 +139,23 @@ def refuse_what_cannot_be(training: Training) -> None:
 
 
 def with_flags_of_file(arguments: list[str]) -> list[str]:
-    """The command line with `--config FILE` replaced by what the file sets; flags of the command line win.
+    """The command line with each `--config FILE` replaced by what the file sets, so that flags behind it win over the
+    file, and the file over flags before it: those of a script.
 
     Raises:
-        UserError: the file cannot be read, is no mapping, or names a setting that does not exist.
+        UserError: a file cannot be read, is no mapping, or names a setting that does not exist.
     """
-    joined = [words for words in arguments if words.startswith("--config=")]
-    if "--config" not in arguments and not joined:
-        return arguments
-    at = arguments.index(joined[0]) if joined else arguments.index("--config")
-    rest = arguments[:at] + arguments[at + (1 if joined else 2) :]
-    path = joined[0].partition("=")[2] if joined else "".join(arguments[at + 1 : at + 2])
-    if not path or path.startswith("--"):
-        raise UserError("--config: no file named; expected a YAML file with the same names as the flags")
-    return _flags_of_file(path) + rest
+    found: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--config" or word.startswith("--config="):
+            path = word.partition("=")[2] if "=" in word else next(words, "")
+            if not path or path.startswith("--"):
+                raise UserError("--config: no file named; expected a YAML file with the same names as the flags")
+            found += _flags_of_file(path)
+        else:
+            found.append(word)
+    return found
 
 
 def _flags_of_file(path: str) -> list[str]:

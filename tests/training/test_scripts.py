@@ -64,6 +64,7 @@ def test_flags_and_a_settings_file_win_on_one_process(stage_1, tmp_path):
     done = run(script, tmp_path / "out", "--config", str(config), "--total_batch_size", "2", DATA=stage_1)
     assert done.returncode == 0, done.stdout + done.stderr
     settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+    assert settings["learning_rate"] == 5e-4  # the script's own would be 1e-3 here
     assert settings["total_batch_size"] == 2 and settings["world_size"] == 1 and settings["sharding"] == ""
     assert settings["train_file"] == [str(stage_1 / "it.jsonl")]
     assert done.stdout.count("eval_loss") == 2

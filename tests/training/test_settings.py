@@ -1,4 +1,4 @@
-"""--config: a YAML file with the names of the flags, which win over it."""
+"""--config: a YAML file with the names of the flags, in their place; and settings that cannot be."""
 
 import pytest
 from transformers import HfArgumentParser
@@ -12,14 +12,16 @@ def parsed(arguments):
     return HfArgumentParser((Settings, Training)).parse_args_into_dataclasses(with_flags_of_file(arguments))
 
 
-def test_a_file_sets_flags_and_flags_win(tmp_path):
+def test_a_file_wins_over_flags_before_it_and_flags_behind_it_win(tmp_path):
     config = tmp_path / "a.yaml"
     config.write_text(
         "model_name_or_path: base\ntrain_file: [a.jsonl, b.jsonl=20]\nlearning_rate: 3e-4\nuse_cpu: true\n"
         "total_batch_size: 16\neval_file:\nlr_scheduler_kwargs: {num_cycles: 2}\noutput_dir: out\n"
     )
     for flag in (["--config", str(config)], [f"--config={config}"]):
-        settings, training = parsed(["--total_batch_size", "32", *flag])
+        before = ["--train_file", "c.jsonl", "--learning_rate", "1", "--seed", "7"]  # as a script gives them
+        settings, training = parsed([*before, *flag, "--total_batch_size", "32"])
+        assert training.seed == 7
         assert settings.train_file == ["a.jsonl", "b.jsonl=20"] and settings.eval_file is None
         assert (settings.total_batch_size, training.learning_rate, training.use_cpu) == (32, 3e-4, True)
         assert training.lr_scheduler_kwargs == {"num_cycles": 2}
