@@ -62,8 +62,8 @@ def load_model(settings: Model, frozen_dtype: torch.dtype) -> InstructBlipForCon
         raise UserError(f"model.pretrained: {settings.pretrained}: {len(names)} weights are missing ({names[0]}, ...)")
     add_adapters(model, settings)
     mark_trained(model, settings)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad or name.startswith("qformer."):  # one type in one module, its unused part too
             parameter.data = parameter.data.float()
     return model
 

@@ -11,7 +11,11 @@ from transformers import (
 )
 
 from lavis.config import MODEL_CONFIGS, ROOT, Training, read
+from lavis.images import read_image
+from lavis.inputs import Encoder, load_processor
+from lavis.miniature.base_model import make_model, make_processor
 from lavis.model import add_adapters, load_model, mark_trained, merge_adapters
+from lavis.rows import read_splits
 from open_instruct.core.errors import UserError
 
 
@@ -39,8 +43,8 @@ def test_flags_unfreeze_the_image_encoder_and_the_language_model(world):
 
 def test_weights_that_train_are_in_float32_beside_frozen_ones_in_bfloat16(world):
     model = load_model(world.model(), torch.bfloat16)
-    kinds = {(weight.requires_grad, weight.dtype) for weight in model.parameters()}
-    assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
+    for name, weight in model.named_parameters():
+        assert weight.dtype == (torch.bfloat16 if "_model." in name else torch.float32), name
 
 
 def test_adapters_train_beside_a_frozen_language_model_and_merge_into_it(world):
@@ -60,6 +64,33 @@ def test_adapters_train_beside_a_frozen_language_model_and_merge_into_it(world):
     assert not torch.allclose(before, plain, atol=1e-2)
     assert torch.allclose(before, after, atol=1e-4)
     assert not any("lora" in name for name in model.state_dict())
+
+
+@pytest.mark.parametrize("arch", ["blip2_vicuna_instruct", "blip2_t5_instruct"])
+def test_frozen_bfloat16_and_trained_float32_meet_under_autocast(arch, world, tmp_path):
+    """As on a GPU: nearly the loss of float32, and gradients in float32 for all that trains, adapters too."""
+    if arch == "blip2_t5_instruct":
+        processor = make_processor(image_tokens=4)
+        make_model(processor, width=24, layers=1, encoder_decoder=True).save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+    base = str(tmp_path) if arch == "blip2_t5_instruct" else str(world.base)
+    encoder = Encoder(load_processor(base, 4), arch == "blip2_vicuna_instruct", 64, 64)
+    rows, _ = read_splits(world.datasets(), ["train"], 3)
+    batch = encoder.batch([encoder.example(read_image(row.image), row.text_input, row.text_output) for row in rows])
+    losses = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = load_model(world.model(pretrained=base, arch=arch, use_lora=True, lora_dropout=0.0), dtype)
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = model(**batch).loss
+        loss.backward()
+        losses.append(loss.item())
+        for name, weight in model.named_parameters():
+            if weight.requires_grad:
+                assert weight.grad is not None and weight.grad.dtype == torch.float32, name
+                assert weight.grad.isfinite().all(), name
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 @pytest.mark.parametrize(
