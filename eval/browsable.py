@@ -6,7 +6,7 @@ shows. The first part is the index; `eval/html/browse.js` reads both.
 
     index: {"ids": [...], "firsts": [first line of each question], "marks": [a text per run, one character an item]}
     items: [[question, target, picture, [answer or null per run]], ...]
-    answer: [response, figures, step marks, description, judge's verdicts]
+    answer: [response, figures, step marks, description, answer behind it, judge's verdicts]
 
 What a model wrote is text here and there, never markup.
 """
@@ -163,19 +163,19 @@ def _take_in(
         key = (name, met[name])
         question = _text(question)
         if key not in items:
-            picture = pictures.take(row.get("image"), folder, where)
-            items[key] = [question, _text(target), picture, [None] * answers.places]
+            items[key] = [question, _text(target), "", [None] * answers.places]
         item = items[key]
-        items[key][3][place] = [
+        item[2] = item[2] or pictures.take(row.get("image"), folder, where)
+        item[3][place] = [
             [_text(one) for one in response] if isinstance(response, list) else _text(response),
             [metrics.get(shown) for shown in answers.shown],
             [metrics[step] for step in steps if step in metrics],
-            _text(row.get("description") or ""),
+            *(_text(row.get(part) or "") for part in ("description", "answer")),
             verdicts.get(name, []),
         ]
         answers.marks[place][key] = _mark(metrics.get(answers.lead), lead)
-        if "cluster" in row:
-            answers.clusters[key] = str(row["cluster"])
+        if result.clusters and (cluster := row.get("cluster", row.get("image"))) is not None:
+            answers.clusters[key] = str(cluster)
         if item[0] != question:
             answers.others += 1
             continue

@@ -21,7 +21,7 @@ class Row:
 
     Attributes:
         benchmark, metric: their titles.
-        items: "300"; with what they fall into, "300 in 10 clusters".
+        items: "300"; with what they fall into, "300 in 10 task combinations"; with a star where a run lacks some.
         first, second: the means on these items.
         difference, interval: of the second from the first, with signs.
         split: "12 : 2", items on which the second run is better and worse.
@@ -60,11 +60,11 @@ def rows_of(runs: Runs, benchmarks: list[Benchmark], chosen: Pair | None) -> dic
 def explained(pair: Pair, rows: list[Row]) -> str:
     """How the rows of two runs came about, in a few sentences."""
     first, second = pair
+    family = f"The {len(rows)} comparisons are one family: p is raised for their number (Holm), and a" * (len(rows) > 1)
     return (
         f"{second} less {first}, on the items that both have. 95 % interval: paired bootstrap. p: McNemar's exact test "
         "where items are right or wrong and independent, else signs flipped at random (of clusters, where items fall "
-        f"into them). The {len(rows)} comparisons are one family: p is raised for their number (Holm), and a run is "
-        f"called better where it then stays below {LEVEL:g}."
+        f"into them). {family or 'A'} run is called better where p{' then' * bool(family)} stays below {LEVEL:g}."
     )
 
 
@@ -81,7 +81,8 @@ def terminal(pair: Pair, rows: list[Row]) -> str:
     for name, figures, p in shown:
         wrapped = textwrap.wrap(name, width)
         lines += [*wrapped[:-1], f"{wrapped[-1]:<{width}}  {figures:<{middle}}  {p}".rstrip()]
-    lines += textwrap.wrap(f"Differences and 95 % intervals, paired; p for {len(rows)} comparisons (Holm).", 80)
+    family = f"p raised for {len(rows)} comparisons (Holm)" if len(rows) > 1 else "p of one comparison"
+    lines.append(f"Differences and 95 % intervals, paired; {family}.")
     return "\n".join(lines)
 
 
@@ -95,12 +96,13 @@ def _row(runs: Runs, pair: Pair, benchmark: Benchmark, name: str, found: Compari
     metric = result.metrics[name]
     better, worse = (found.higher, found.lower) if metric.higher_is_better else (found.lower, found.higher)
     winner = pair[1] if (found.difference > 0) == metric.higher_is_better else pair[0]
+    _, _, clusters = result.clusters.partition(" ")
     partial = any(runs[run][benchmark.name].partial for run in pair)
     items = f"{found.n:,}{'*' if partial else ''}"
     return Row(
         benchmark=benchmark.title,
         metric=metric.title or name,
-        items=items if found.units == found.n else f"{items} in {found.units:,} clusters",
+        items=items if found.units == found.n else f"{items} in {found.units:,} {clusters or 'clusters'}",
         first=_with_unit(found.first, metric.unit),
         second=_with_unit(found.second, metric.unit),
         difference=_signed(found.difference, metric.unit),

@@ -52,9 +52,9 @@ def _beside(one: Beside) -> list[str]:
     lines = [f"**{one.title}: {one.metric}**, beside published figures", ""]
     lines += _head(["", "", "source"], left=1)
     lines += [_line([run, figure, "this report"]) for run, figure in one.ours]
-    for source, figures in one.sources.items():
-        lines += [_line([figure.model, figure.written, source]) for figure in figures]
-    return [*lines, ""]
+    for number, figures in enumerate(one.sources.values(), start=1):
+        lines += [_line([figure.model, figure.written, f"[{number}]"]) for figure in figures]
+    return [*lines, "", *(f"[{number}] {source}." for number, source in enumerate(one.sources, start=1)), ""]
 
 
 def _head(cells: list[str], left: int) -> list[str]:

@@ -11,6 +11,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 _SIDE = 360  # pixels of the longer side
 _QUALITY = 70  # of JPEG: some 15 kB a picture
 _LARGEST = 64 << 20  # bytes of a file, and pixels of a picture, that are still read
@@ -38,14 +40,15 @@ class Pictures:
             return ""
         if not isinstance(image, str):
             return self._leave_out("not a path or data URI", where)
-        if image not in self._made:
-            self._made[image] = self._make(image, folder, where)
-        return self._made[image]
+        key = image if image.startswith("data:") else str(folder / image)
+        if key not in self._made:
+            self._made[key] = self._make(image, folder, where)
+        return self._made[key]
 
     def warnings(self) -> list[str]:
         """One line for each reason for which pictures were left out."""
         return [
-            f"{number:,} pictures are left out: {reason} (first in {where})."
+            f"{number:,} picture{'s are' if number > 1 else ' is'} left out: {reason} (first in {where})."
             for reason, (number, where) in self.left_out.items()
         ]
 
@@ -58,8 +61,6 @@ class Pictures:
             return self._leave_out("the file is not there, or cannot be read", where)
         try:
             made = _thumbnail(data)
-        except ImportError:
-            return self._leave_out("Pillow is not installed (pip install pillow)", where)
         except Exception:  # of a decoder, on bytes from anywhere: Pillow raises some twenty kinds
             return self._leave_out("not a picture that can be read", where)
         self._size += len(made)
@@ -84,8 +85,6 @@ def _bytes_of(image: str, folder: Path) -> bytes:
 
 
 def _thumbnail(data: bytes) -> str:
-    from PIL import Image
-
     with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         if picture.width * picture.height > _LARGEST:

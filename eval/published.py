@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from eval import units
 from open_instruct.core.errors import UserError
 
 FILE = Path(__file__).parents[1] / "docs" / "published.yaml"
@@ -25,6 +24,7 @@ class Published:
         model: what was measured; `setting`: what it has in common with the rest of its table.
         protocol: how it was measured.
         value, unit: as in `eval.results.Metric`: 0.405 and "share" for 40.5 %.
+        written: the figure with the digits that were published.
     """
 
     source: str
@@ -34,11 +34,7 @@ class Published:
     protocol: str
     value: float
     unit: str
-
-    @property
-    def written(self) -> str:
-        """The figure as a reader sees it."""
-        return units.written(self.value, self.unit)
+    written: str
 
 
 @dataclass(frozen=True)
@@ -104,6 +100,7 @@ def _figures(table: dict[str, Any], sources: dict[str, Any]) -> list[tuple[tuple
                     protocol=column["protocol"],
                     value=round(scale * float(cell), 8),
                     unit=unit,
+                    written=f"{cell:+}" if unit == "points" else str(cell),
                 )
                 found.append(((column["benchmark"], column["metric"]), one))
     return found

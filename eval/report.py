@@ -25,6 +25,8 @@ from open_instruct.core.command import help_field, run
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import replacing, write_json
 
+_NAMED = 4  # runs that the heading names
+
 
 @dataclass
 class Settings:
@@ -63,7 +65,7 @@ def main(settings: Settings) -> None:
     compared = comparisons.rows_of(runs, benchmarks, chosen)
     shown = {chosen: compared[chosen]} if chosen and compared[chosen] else {}
     told = Facts(
-        title=settings.title or f"Evaluation: {', '.join(runs)}",
+        title=settings.title or f"Evaluation: {', '.join(runs) if len(runs) <= _NAMED else f'{len(runs)} runs'}",
         notes=facts.notes(runs, settings.seed, settings.seconds),
         origins={name: facts.origin(folder, runs[name]) for name, folder in folders.items()},
         warnings=[*facts.warnings(runs, folders), *_of_predictions(benchmarks), *pictures.warnings()],

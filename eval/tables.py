@@ -195,8 +195,12 @@ def _header(columns: list[Column], names: int, cell: int) -> list[str]:
 
 def _wrap(title: str, cell: int) -> list[str]:
     """The title in as few lines as a cell allows, of lengths as even as they can be."""
-    height = len(textwrap.wrap(title, cell))
-    return next(lines for width in range(1, cell + 1) if len(lines := textwrap.wrap(title, width)) <= height)
+    height = len(_lines(title, cell))
+    return next(lines for width in range(1, cell + 1) if len(lines := _lines(title, width)) <= height)
+
+
+def _lines(title: str, width: int) -> list[str]:
+    return textwrap.wrap(title, width, break_on_hyphens=False)
 
 
 def _cell(cell: Cell | None) -> str:

@@ -188,15 +188,17 @@
       box.append(element("p", "nothing", "no answer to this item"));
       return box;
     }
-    const [response, figures, steps, description, verdicts] = answer;
+    const [response, figures, steps, description, said, verdicts] = answer;
     const mark = index.marks[run][item];
     if (benchmark.words && mark !== MISSING) {
       const word = mark === RIGHT ? benchmark.words[0] : mark === PARTLY ? figure(figures[0], benchmark.figures[0][1]) : benchmark.words[1];
       heading.append(element("span", `verdict ${mark === RIGHT ? "right" : mark === PARTLY ? "partly" : "wrong"}`, word));
     }
-    if (description) box.append(element("h4", "", "description"), text("", description));
     const lines = (value) => value.split("\n").map((line) => line.trim()).filter(Boolean);
-    if (typeof response === "string" && steps.length > 0 && lines(target).length === steps.length) {
+    if (description || said) {
+      const whole = element("details", "", element("summary", "", "whole response"), ...[response].flat().map((one) => text("", one)));
+      box.append(element("h4", "", "description"), text("", description), element("h4", "", "answer"), text("", said), whole);
+    } else if (typeof response === "string" && steps.length > 0 && lines(target).length === steps.length) {
       box.append(stepLines(lines(response), steps));
     } else {
       if (steps.length) box.append(element("p", "steps", "steps ", ...steps.map((value) => sign(value === 1 ? RIGHT : WRONG))));
@@ -253,12 +255,18 @@
     const has = (value) => value.toLowerCase().includes(wanted);
     return has(id) || has(question) || has(target) || shown.some((run) => {
       const answer = answers[run];
-      return answer && ([answer[0]].flat().some(has) || has(answer[3]));
+      return answer && ([answer[0]].flat().some(has));
     });
   }
 
   async function update() {
     const mine = ++work;
+    section.ariaBusy = "true";
+    await found(mine);
+    if (mine === work) section.ariaBusy = "false";
+  }
+
+  async function found(mine) {
     const benchmark = data.benchmarks[number];
     const unpacked = await unpack(number, 0);
     if (mine !== work) return;
