@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -149,6 +150,9 @@ def _told(model: torch.nn.Module, rows: list[Row], args: transformers.TrainingAr
         f"{args.world_size} processes on {args.device.type}, {batch} rows an optimizer step, "
         f"{'bfloat16' if args.bf16 else 'float32'}",
     ]
+    steps = args.max_steps if args.max_steps > 0 else math.ceil(len(rows) / batch) * math.ceil(args.num_train_epochs)
+    if args.warmup_steps >= steps:
+        lines.append(f"note: all {steps} steps are warm-up (run.warmup_steps {int(args.warmup_steps)}); set fewer")
     return "\n".join([*lines, f"going on from {start}"] if start else lines)
 
 

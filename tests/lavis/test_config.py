@@ -22,6 +22,7 @@ def test_the_published_training_settings_are_the_defaults_of_the_project_file():
 @pytest.mark.parametrize("path", sorted(PROJECTS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_project_file_is_right(path, monkeypatch):
     monkeypatch.setenv("OUTPUT", "/somewhere")
+    monkeypatch.setenv("DATA", "/elsewhere")
     settings = read(Evaluation if "eval" in path.stem else Training, str(path), [])
     assert settings.model.arch in ARCHITECTURES
     for dataset in settings.datasets.values():
