@@ -21,16 +21,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from open_instruct.core.asking import ask
 from open_instruct.core.command import run
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
 from open_instruct.core.only_run import only_run
+from open_instruct.core.progress import Prices
 from open_instruct.core.records import Instruction, read_rows, write_json, write_rows
 from open_instruct.core.run_info import RunInfo
 from open_instruct.engines import identity, open_engine
 from open_instruct.engines.base import Engine, Sampling
 from self_seq import hub, outputs, plan
-from self_seq.progress import Prices
 from self_seq.prompts import load_prompt
 from self_seq.published import OPTIONS, options_line
 from self_seq.report.page import write_report
@@ -40,7 +41,7 @@ from self_seq.settings import Settings, check
 from self_seq.source import Source, digest
 from self_seq.spent import SpentBySteps
 from self_seq.state import changed, final, is_kept, is_rewritten, original, state, with_new_state
-from self_seq.steps import NumberedRows, Step, ask, classify, count_tasks, extract, refine, respond, rewrite
+from self_seq.steps import NumberedRows, Step, classify, count_tasks, extract, refine, respond, rewrite
 
 OWN_ROW_BYTES = 1 << 40  # no limit: a row that was short enough to be read grows with each iteration
 REWRITES = {"A": "rewrite_decompose", "B": "rewrite_prefix", "C": "rewrite_suffix"}  # D keeps the instruction

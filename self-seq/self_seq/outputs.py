@@ -14,8 +14,8 @@ from typing import Any
 
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
+from open_instruct.core.progress import kind_of
 from open_instruct.core.records import Instruction, encode_json, replacing
-from self_seq.progress import kind_of
 from self_seq.screening.contamination import Contamination
 from self_seq.state import final, is_rewritten, original, state
 

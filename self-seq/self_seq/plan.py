@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from open_instruct.core.errors import UserError
+from open_instruct.core.progress import Prices, duration
 from self_seq.outputs import STATISTICS
-from self_seq.progress import Prices, duration
 from self_seq.prompts import Prompt
 from self_seq.published import OPTIONS
 from self_seq.state import original

@@ -6,26 +6,13 @@ no more than the last `NOTE_SECONDS`. (Which tokens the kept answers cost stands
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from open_instruct.core.asking import Spent
 from open_instruct.core.records import write_json
 
 FILE = "spent.json"
-NOTE_SECONDS = 10
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a step took: answers (bad ones too), their tokens, seconds."""
-
-    answers: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    seconds: float = 0.0
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 class SpentBySteps:

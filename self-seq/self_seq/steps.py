@@ -1,36 +1,24 @@
 """The steps of stage 1 that ask an engine: which rows, with which prompt, and what counts as an answer.
 
-`generate.py` runs them. `ask` is the same for every step: rows that the journal does not hold are asked, a bad
-answer is asked again with another seed, and a row that never gets a good one is journaled with its reason instead
-of a result.
+`generate.py` runs them, by `open_instruct.core.asking.ask`, which asks again what could not be read.
 """
 
-import json
-import os
 import re
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from open_instruct.core.journal import Journal
-from open_instruct.core.records import Instruction, encode_json
-from open_instruct.engines.base import Completion, Engine, Request, Sampling
+from open_instruct.core.asking import BadAnswer
+from open_instruct.core.records import Instruction
+from open_instruct.engines.base import Message
 from self_seq.checks.refusals import refusal
 from self_seq.checks.rewrites import complaint
 from self_seq.extract import read_extraction, split
 from self_seq.parse import parse_refinement, read_option, read_rewrite
-from self_seq.progress import Prices, Progress
 from self_seq.prompts import Prompt
-from self_seq.spent import NOTE_SECONDS, Spent
 from self_seq.state import before_rewriting, state
 
 NumberedRows = Iterable[tuple[int, Instruction]]  # (row number in the input file, row)
-
-
-class BadAnswer(Exception):
-    """Why an answer cannot be used; the row is asked again."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +34,10 @@ class Step:
     name: str
     prompt: Callable[[Instruction], Prompt]
     read: Callable[[Instruction, str], dict[str, Any]]
+
+    def messages(self, number: int, row: Instruction) -> tuple[Message, ...]:
+        """See `open_instruct.core.asking.Step`."""
+        return self.prompt(row).fill(number, row)
 
 
 def extract(prompt: Prompt) -> Step:
@@ -141,127 +133,3 @@ def respond(name: str, prompt: Prompt) -> Step:
         return {"response": text}
 
     return Step(name, lambda row: prompt, read)
-
-
-def ask(
-    step: Step,
-    rows: Callable[[], NumberedRows],
-    count: int,
-    journal: Journal,
-    engine: Engine,
-    sampling: Sampling,
-    attempts: int,
-    label: str,
-    prices: Prices | None = None,
-    note: Callable[[Spent], None] = lambda spent: None,
-) -> None:
-    """Ask `engine` about every row that `journal` does not hold yet, until each has a result or no attempt is left.
-
-    A row without a good answer is journaled as {"failed": reason, "answer": text} with its first bad answer that has
-    a text: why the generator could not be read tells more than that it could not be asked again.
-
-    Args:
-        rows: starts a new pass over the rows of this step; each pass gives the same rows.
-        count: how many rows a pass gives, for the progress line.
-        attempts: how often a row is asked before its reason is journaled.
-        label: of the progress line.
-        prices: of the engine's tokens, for the progress line.
-        note: is told now and then, and at the end, what the step took so far.
-
-    Raises:
-        RuntimeError: the engine broke its contract: it left a request without a completion, or answered none of ours.
-    """
-    troubles = getattr(engine, "troubles", Counter())
-    done = min(len(journal), count)  # it may hold more: of a judge that was asked about more rows before
-    noted = 0.0
-    with Progress(label, count, done, prices or Prices(), troubles) as progress, _Bad() as bad_answers:
-
-        def spent() -> Spent:
-            return Spent(progress.answers, progress.tokens_in, progress.tokens_out, progress.seconds)
-
-        for attempt in range(attempts):
-            asked: dict[int, Instruction] = {}  # rows on their way; an engine bounds how many
-            requests = _requests(step, rows(), journal, replace(sampling, seed=sampling.seed + attempt), asked)
-            bad = 0
-            for completion in engine.complete(requests):
-                if completion.key not in asked:
-                    raise RuntimeError(f"{label}: the engine answered request {completion.key}, which is not open")
-                row = asked.pop(completion.key)
-                try:
-                    result = step.read(row, _text(completion))
-                    progress.answered(completion)
-                except BadAnswer as reason:
-                    bad += 1
-                    progress.answered(completion, str(reason))
-                    result = bad_answers.keep(completion, str(reason))
-                    if attempt < attempts - 1:
-                        continue
-                spent_in, spent_out = bad_answers.tokens.pop(completion.key, (0, 0))
-                if "failed" not in result:
-                    spent_in, spent_out = spent_in + completion.prompt_tokens, spent_out + completion.completion_tokens
-                result["tokens"] = [spent_in, spent_out]
-                journal.add(completion.key, result)
-                progress.row_done()
-                if progress.seconds >= noted + NOTE_SECONDS:
-                    note(spent())
-                    noted = progress.seconds
-            if asked:
-                raise RuntimeError(
-                    f"{label}: the engine left {len(asked):,} requests without an answer, the first of them "
-                    f"{next(iter(asked))}"
-                )
-            if not bad:
-                break
-        note(spent())
-
-
-class _Bad:
-    """The bad answers of rows that are asked again: on the disk, since of ten million rows they may be many.
-
-    Attributes:
-        tokens: [in, out] that each of these rows has cost so far.
-    """
-
-    def __enter__(self) -> "_Bad":
-        self._file = tempfile.TemporaryFile()
-        self._starts: dict[int, int] = {}
-        self.tokens: dict[int, tuple[int, int]] = {}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
-
-    def keep(self, completion: Completion, reason: str) -> dict[str, Any]:
-        """The bad answer to remember for a row: its first with a text, or else its first."""
-        key = completion.key
-        spent_in, spent_out = self.tokens.get(key, (0, 0))
-        self.tokens[key] = (spent_in + completion.prompt_tokens, spent_out + completion.completion_tokens)
-        if key in self._starts:
-            self._file.seek(self._starts[key])
-            before = json.loads(self._file.readline())
-            if before["answer"] or not completion.text:
-                return before
-        result = {"failed": reason, "answer": completion.text}
-        self._starts[key] = self._file.seek(0, os.SEEK_END)
-        self._file.write(encode_json(result) + b"\n")
-        return result
-
-
-def _requests(
-    step: Step, rows: NumberedRows, journal: Journal, sampling: Sampling, asked: dict[int, Instruction]
-) -> Iterator[Request]:
-    for number, row in rows:
-        if number not in journal:
-            asked[number] = row
-            yield Request(number, step.prompt(row).fill(number, row), sampling, step.name)
-
-
-def _text(completion: Completion) -> str:
-    """The answer, if it is one that may be used at all."""
-    if completion.finish_reason == "error":
-        raise BadAnswer(completion.error)
-    if completion.finish_reason == "length":
-        raise BadAnswer("cut off at the token limit")
-    if not completion.text.strip():
-        raise BadAnswer("empty answer")
-    return completion.text.strip()

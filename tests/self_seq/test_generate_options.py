@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from open_instruct.core import asking
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import read_rows, write_rows
 from open_instruct.engines import oracle
 from open_instruct.engines.base import Completion
 from open_instruct.miniature.make_data import training_rows
 from open_instruct.miniature.world import read_instruction, solve
-from self_seq import steps
 from self_seq.generate import Settings, main
 
 
@@ -273,7 +273,7 @@ def test_what_was_spent_before_a_kill_counts(tmp_path, monkeypatch):
     rows, settings = list(training_rows(80, seed=0)), {"engine_options": ["malformed=0.2"], "price_in": 1000}
     (tmp_path / "whole").mkdir()
     *_, whole = generate(tmp_path / "whole", rows, **settings)
-    monkeypatch.setattr(steps, "NOTE_SECONDS", 0)
+    monkeypatch.setattr(asking, "NOTE_SECONDS", 0)
     for step, answers in (("classify", 40), ("rewrite", 20), ("respond_it", 50)):
         with monkeypatch.context() as killed, pytest.raises(RuntimeError, match="killed"):
             killed.setattr(oracle.Engine, "complete", dying(step, answers))

@@ -5,8 +5,9 @@ import shutil
 import pytest
 
 from open_instruct.core.errors import UserError
+from open_instruct.core.prompt_file import ROWS_AN_ORDER
 from open_instruct.core.records import Instruction
-from self_seq.prompts import FOLDER, ROWS_AN_ORDER, load_prompt
+from self_seq.prompts import FOLDER, load_prompt
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 

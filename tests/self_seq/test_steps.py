@@ -4,12 +4,13 @@ import json
 
 import pytest
 
+from open_instruct.core.asking import BadAnswer, ask
 from open_instruct.core.journal import Journal
 from open_instruct.core.records import Instruction
 from open_instruct.engines.base import Completion, Sampling
 from self_seq.prompts import FOLDER, load_prompt
 from self_seq.state import changed, with_new_state
-from self_seq.steps import BadAnswer, ask, classify, refine
+from self_seq.steps import classify, refine
 
 ROW = Instruction("Name a river.")
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from open_instruct.core.asking import BadAnswer, ask
 from open_instruct.core.checkpoint import file_digest
 from open_instruct.core.command import help_field
 from open_instruct.core.errors import UserError
@@ -21,7 +22,7 @@ from open_instruct.engines.base import Sampling
 from self_seq.checks.refusals import refusal
 from self_seq.parse import without_wrapping_quotes
 from self_seq.prompts import FOLDER, load_prompt
-from self_seq.steps import BadAnswer, Step, ask
+from self_seq.steps import Step
 from self_seq.task_driven.training_set import (
     NO_INPUT,
     NOT_DRAWN,

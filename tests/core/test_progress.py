@@ -7,9 +7,9 @@ import sys
 import termios
 from collections import Counter
 
+from open_instruct.core import progress
+from open_instruct.core.progress import Prices, Progress, duration, kind_of, short
 from open_instruct.engines.base import Completion
-from self_seq import progress
-from self_seq.progress import Prices, Progress, duration, kind_of, short
 
 
 def test_a_log_gets_whole_lines_with_cost_and_troubles(capsys, monkeypatch):
@@ -40,7 +40,7 @@ def test_on_a_terminal_no_line_is_longer_than_80_columns():
     code = """
 from collections import Counter
 from open_instruct.engines.base import Completion
-from self_seq.progress import Prices, Progress
+from open_instruct.core.progress import Prices, Progress
 with Progress("iteration 1: classify", 51760, 40000, Prices(2.5, 10), Counter()) as live:
     for key in range(2000):
         live.answered(Completion(key, "", "stop", 900, 130), "" if key % 3 else "cut off at the token limit")
