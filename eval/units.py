@@ -61,8 +61,11 @@ def written(value: float, unit: str = DEFAULT) -> str:
 def written_bounds(low: float, high: float, unit: str = DEFAULT) -> str:
     """An interval: 98.1-99.9; +1.2 to +6.8 where there are signs. An end that is exact is short: 100, not 100.0."""
     kind = UNITS[unit]
-    ends = [f"{kind.scale * end:g}" if end in (kind.low, kind.high) else written(end, unit) for end in (low, high)]
-    return (" to " if kind.signed else "-").join(ends)
+    if kind.signed:
+        return f"{written(low, unit)} to {written(high, unit)}"
+    return "-".join(
+        f"{kind.scale * end:g}" if end in (kind.low, kind.high) else written(end, unit) for end in (low, high)
+    )
 
 
 def place(value: float, unit: str, highest: float) -> float:

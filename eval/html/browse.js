@@ -191,7 +191,9 @@
     const [response, figures, steps, description, said, verdicts] = answer;
     const mark = index.marks[run][item];
     if (benchmark.words && mark !== MISSING) {
-      const word = mark === RIGHT ? benchmark.words[0] : mark === PARTLY ? figure(figures[0], benchmark.figures[0][1]) : benchmark.words[1];
+      const [, unit] = benchmark.figures[0];
+      const bare = unit === "share" && mark !== PARTLY;  // right or wrong, and nothing in between
+      const word = bare ? benchmark.words[mark === RIGHT ? 0 : 1] : figure(figures[0], unit);
       heading.append(element("span", `verdict ${mark === RIGHT ? "right" : mark === PARTLY ? "partly" : "wrong"}`, word));
     }
     const lines = (value) => value.split("\n").map((line) => line.trim()).filter(Boolean);
@@ -325,7 +327,7 @@
   function choose(benchmark, show) {
     number = benchmark;
     form.benchmark.value = number;
-    offer(show);
+    offer(show === "differ" && data.benchmarks[number].differ === 0 ? "all" : show);
     update().catch(report);
   }
 

@@ -199,8 +199,8 @@ def test_the_page_fetches_nothing_and_no_models_text_becomes_html(runs, tmp_path
         "line 1 </script><b>bold</b>\nline 2 </script><b>bold</b>",
         "",
         [
-            ["line 1 </script><b>bold</b>", [0.0, 0.5], [1.0, 0.0], "", []],
-            ["line 1 </script><b>bold</b>\nline 2 </script><b>bold</b>", [1.0, 1.0], [1.0, 1.0], "", []],
+            ["line 1 </script><b>bold</b>", [0.0, 0.5], [1.0, 0.0], "", "", []],
+            ["line 1 </script><b>bold</b>\nline 2 </script><b>bold</b>", [1.0, 1.0], [1.0, 1.0], "", "", []],
         ],
     ]
 
@@ -309,3 +309,110 @@ def test_a_result_is_read_as_it_was_written(tmp_path):
     write(tmp_path, made, predictions)
     assert read(tmp_path) == made
     assert [step.value for step in made.steps()] == [2 / 3, 2 / 3, 1 / 3, 1 / 3]
+
+
+def test_every_figure_of_some_items_only_is_marked(runs, tmp_path, capsys):
+    write(runs / "it" / "miniature_pairs", *result("pairs", [1] * 5, n_available=30, checkpoint="it"))
+    report(runs, tmp_path / "report")
+    printed = capsys.readouterr().out
+    text, latex, page = ((tmp_path / "report" / f"report.{ending}").read_text() for ending in ("md", "tex", "html"))
+    assert max(map(len, printed.split("\n\nthe page")[0].splitlines())) <= 80
+    for told in (printed, text):
+        assert re.search(r"\bit\b.* 0\.0\* \(0-43\.4\)", told) and not re.search(r"sit.*80\.0\*", told)
+    assert "| unseen pairs | it | 100.0* (56.6-100) | 0.0* (0-43.4) |" in text
+    assert "| unseen pairs | All steps right | 5* |" in text
+    assert r"0.0* \scriptsize(0--43.4)" in latex and "only some of the items were evaluated" in latex
+    assert page.count('title="only some of the items were evaluated">*</b>') == 2  # both tables, this run alone
+    assert len(re.findall(r'<figcaption>[^<]* <b class="partial">partial</b>', page)) == 2  # overview and positions
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut off", "of another kind"])
+def test_predictions_that_are_missing_or_damaged_cost_one_line_and_no_figure(runs, tmp_path, capsys, damage):
+    path = runs / "it" / "miniature_pairs" / "predictions.jsonl"
+    text = path.read_text()
+    path.unlink()
+    if damage != "missing":
+        path.write_text(text[:-40] if damage == "cut off" else '{"id": "pairs-0", "answer": "?"}\n')
+    report(runs, tmp_path / "report")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("note: Predictions of it on unseen pairs are not on this page, or not all: ") == 1
+    assert "predictions.jsonl" in printed and "0.0 (0-11.4)" in printed
+    data = embedded((tmp_path / "report" / "report.html").read_text())
+    assert [one["count"] for one in data["benchmarks"]] == [30, 30, 30, 30]  # the other run's are there
+
+
+def test_two_chosen_runs_are_compared_in_their_order(runs, tmp_path, capsys):
+    report(runs, tmp_path / "report", compare=["sit", "it"])
+    printed = capsys.readouterr().out
+    assert "it against sit, on the same items" in printed
+    assert re.search(r"^unseen pairs: All steps right +-80\.0 \(-9\d\.\d to -6\d\.\d\)", printed, re.MULTILINE)
+    assert "| 80.0% | 0.0% | -80.0 (" in (tmp_path / "report" / "report.md").read_text()
+    for wrong in (["sit"], ["sit", "sit"], ["sit", "sat"]):
+        with pytest.raises(UserError, match="--compare .*: name two of the runs: it, sit"):
+            report(runs, tmp_path / "report", compare=wrong)
+
+
+def test_answers_to_other_questions_under_the_same_id_are_not_compared(runs, tmp_path, capsys):
+    made, predictions = result("pairs", [2] * 30, checkpoint="it")
+    predictions = [{**one, "question": "Another?"} if n < 10 else one for n, one in enumerate(predictions)]
+    write(runs / "sit" / "miniature_pairs", made, predictions)
+    report(runs, tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| unseen pairs | All steps right | 20 |" in text
+    assert "10 answers on unseen pairs are to other questions under the same id" in text
+
+
+def test_clusters_of_the_predictions_are_compared_whole(runs, tmp_path):
+    for run, followed in (("it", [1] * 30), ("sit", [2] * 15 + [1] * 15)):
+        made, predictions = result("pairs", followed, checkpoint=run)
+        rows = [{**one, "cluster": str(n // 15)} for n, one in enumerate(predictions)]
+        write(runs / run / "miniature_pairs", replace(made, clusters="2 task combinations"), rows)
+    report(runs, tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("| unseen pairs | All steps right"))
+    assert "| 30 in 2 task combinations | 0.0% | 50.0% | +50.0 (0.0 to +100.0) |" in line
+    assert line.endswith("| neither |")
+
+
+def test_figures_that_are_no_shares_keep_their_unit(tmp_path, capsys):
+    for run, marks in (("it", [2.0, 3.0]), ("sit", [4.0, 5.0])):
+        low, high = interval(marks, shares=False)
+        lead = Metric(sum(marks) / 2, 2, 0.5, low, high, title="Quality", about="of 5", unit="score")
+        won = Metric(0.25, 2, 0.1, -0.1, 0.5, title="Win rate", about="less one half", unit="points")
+        made = Result("seqeval", "SeqEval", "seqeval", "chains", 1, 2, 2, {"quality": lead, "win_rate": won})
+        texts = {"question": "q", "response": "r", "target": ""}
+        rows = [{"id": f"{mark % 2}", **texts, "metrics": {"quality": mark, "win_rate": 0.5}} for mark in marks]
+        write(tmp_path / "results" / run / "seqeval", made, rows)
+    report(tmp_path / "results", tmp_path / "report")
+    printed = capsys.readouterr().out
+    assert "Quality, 1 to 5 (95 % interval)" in printed and "it   2.50 (2.00-3.00)" in printed
+    assert "Win rate, percentage points (95 % interval)" in printed and "+25.0 (-10.0 to +50.0)" in printed
+    assert "SeqEval: Quality" in printed and "+2.00 (" in printed
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert embedded(page)["benchmarks"][0]["words"] == ["4 and more", "below 4"]
+    assert [marks for marks in unpacked(page, 0, 0)["marks"]] == ["00", "11"]
+
+
+def test_latex_prints_whatever_stands_in_names(runs, tmp_path):
+    (runs / "it").rename(runs / "a_b & 100%")
+    report(runs, tmp_path / "report", "a_b & 100%", "sit")
+    text = (tmp_path / "report" / "report.tex").read_text()
+    assert r"a\_b \& 100\% & 100.0 \scriptsize(88.6--100) & 0.0 \scriptsize(0--11.4)" in text
+    for table in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+        for line in re.findall(r"^.*(?= \\\\$)", table[1], re.MULTILINE):
+            assert len(re.findall(r"(?<!\\)&", line)) == len(table[0]) - 1
+    assert text.count("{") == text.count("}")
+
+
+def test_parts_of_a_metric_are_plotted(tmp_path):
+    languages = ("en", "de", "zh")
+    metrics = {"right": metric([1.0, 0.0, 1.0] * 4, title="Right")}
+    metrics |= {f"right_{one}": metric([1.0] * place + [0.0] * (3 - place)) for place, one in enumerate(languages)}
+    metrics["translated"] = metric([1.0] * 12, title="Translated")
+    rows = [{"id": "1", "question": "q", "response": "r", "target": "t", "metrics": {"right": 1.0}}]
+    write(tmp_path / "run" / "mgsm", Result("mgsm", "MGSM", "mgsm", "", 1, 12, 12, metrics), rows)
+    main(Settings(runs=[str(tmp_path / "run")], output=str(tmp_path / "out")))
+    page = (tmp_path / "out" / "report.html").read_text()
+    charts = [one for one in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "MGSM: Right" in one]
+    assert len(charts) == 1
+    assert re.findall(r"<title>(run, \w+: [\d.]+)", charts[0]) == ["run, en: 0.0", "run, de: 33.3", "run, zh: 66.7"]
