@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from PIL import Image
-from transformers.image_utils import load_image
 
 
 class DamagedImage(Exception):
@@ -16,6 +15,8 @@ def read_image(path: str | Path) -> Image.Image:
     Raises:
         DamagedImage: no such file, no picture, or one that is cut off.
     """
+    from transformers.image_utils import load_image  # seconds, which who only makes rows need not pay
+
     if not Path(path).is_file():
         raise DamagedImage(f"{path}: no such file")
     try:

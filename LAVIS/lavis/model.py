@@ -1,8 +1,6 @@
 """Loads an InstructBLIP and decides which of its weights train: Q-Former and projection, and what the settings add."""
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import AutoConfig, InstructBlipConfig, InstructBlipForConditionalGeneration
 
@@ -78,6 +76,8 @@ def add_adapters(model: InstructBlipForConditionalGeneration, settings: Model) -
         return
     if not settings.freeze_llm:
         raise UserError("model.use_lora: the language model would train whole as well; set model.freeze_llm: true")
+    from peft import LoraConfig, inject_adapter_in_model  # seconds, which only adapters need
+
     targets = settings.lora_target_modules
     config = LoraConfig(
         r=settings.lora_r,
@@ -111,6 +111,8 @@ def mark_trained(model: InstructBlipForConditionalGeneration, settings: Model) -
 
 def merge_adapters(model: nn.Module) -> None:
     """Add the adapters to the weights they stand beside, and take them out."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     for name, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer):
             module.merge()

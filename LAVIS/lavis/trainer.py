@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -35,6 +36,8 @@ def arguments(settings: Training) -> TrainingArguments:
     """The Trainer's settings. The learning rate rises linearly and falls with a cosine, as published."""
     run = settings.run
     cpu = run.device == "cpu" or not torch.cuda.is_available()
+    if cpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # or DeepSpeed, which accelerate imports, says that it looked
     return TrainingArguments(
         output_dir=run.output_dir,
         learning_rate=run.init_lr,
