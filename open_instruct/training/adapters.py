@@ -6,6 +6,7 @@
 import torch
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from open_instruct.core.errors import UserError
 from open_instruct.training.settings import Settings
@@ -74,6 +75,8 @@ def load_in_4_bits(base: str, bf16: bool) -> PreTrainedModel:
         bnb_4bit_quant_storage=kind if bf16 else torch.uint8,
     )
     device = {"": torch.cuda.current_device()} if torch.cuda.is_available() else {"": "cpu"}
+    if is_deepspeed_zero3_enabled():  # it deals the weights out by itself
+        device = None
     try:
         return AutoModelForCausalLM.from_pretrained(
             base, dtype=kind, quantization_config=quantization, device_map=device

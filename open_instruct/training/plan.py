@@ -152,12 +152,13 @@ def memory_of(shape: Shape, settings: Settings, training: Training, sharding: Sh
     tokens = training.per_device_train_batch_size * training.max_length
     # Of a layer: about 8 tensors of the hidden width, 3 of attention's, 4 of the feed-forward part's.
     inside = tokens * half * (8 * shape.hidden + 3 * shape.attention + 4 * shape.inner)
-    kept = tokens * half * shape.hidden if training.gradient_checkpointing else inside
+    checkpoints = training.gradient_checkpointing or (training.fsdp_config or {}).get("activation_checkpointing", False)
+    kept = tokens * half * shape.hidden if checkpoints else inside
     return Memory(
         weights=0.0 if sharding.offload_weights else weights,
         gradients=gradients,
         optimizer=0.0 if sharding.offload_optimizer else optimizer,
-        activations=shape.layers * kept + (inside if training.gradient_checkpointing else 0),
+        activations=shape.layers * kept + (inside if checkpoints else 0),
     )
 
 

@@ -96,6 +96,12 @@ class Training(SFTConfig):
         # Said before the processes find each other.
         if self.fsdp:
             os.environ["ACCELERATE_USE_FSDP"] = "true"
+            if isinstance(self.fsdp_config, str):
+                inline = self.fsdp_config.lstrip().startswith("{")
+                self.fsdp_config = json.loads(self.fsdp_config if inline else Path(self.fsdp_config).read_text())
+            if self.gradient_checkpointing:  # FSDP's own gathers each layer's weights once less
+                self.fsdp_config = {**(self.fsdp_config or {}), "activation_checkpointing": True}
+                self.gradient_checkpointing = False
         if self.use_cpu:
             os.environ["DS_ACCELERATOR"] = "cpu"
             if self.deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
@@ -127,6 +133,11 @@ def refuse_what_cannot_be(training: Training) -> None:
             f"this one process sees {training.n_gpu} GPUs and would copy the model to each of them, which is slow and "
             f"multiplies the batch; start it by `python -m open_instruct.training.launch --nproc_per_node "
             f"{training.n_gpu} -m open_instruct.finetune ...` or by scripts/finetune_with_accelerate.sh"
+        )
+    if training.fsdp and training.world_size == 1:
+        raise UserError(
+            "--fsdp splits a model over several processes, and this is one; start them by "
+            "`python -m open_instruct.training.launch --nproc_per_node N -m open_instruct.finetune ...`"
         )
     if training.num_train_epochs <= 0 and training.max_steps <= 0:
         raise UserError(f"--num_train_epochs {training.num_train_epochs:g}: expected more than 0")

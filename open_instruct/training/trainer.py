@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 import transformers
-from accelerate.utils import gather_object
+from accelerate import PartialState
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, gather_object
 from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
 from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
@@ -65,6 +66,7 @@ def build_trainer(
         callbacks=[MarkWholeCheckpoint(description), _TellLastStep()],
         peft_config=adapter_config(settings),
     )
+    _check_split(plan.sharding_of(training).name, trainer.accelerator.distributed_type)
     if training.packing and "flash" not in model.config._attn_implementation:
         trainer.data_collator = PackedRows(tokenizer.pad_token_id)
     trainer.speed = speed
@@ -72,6 +74,16 @@ def build_trainer(
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(_Bar())
     return trainer
+
+
+def _check_split(told: str, kind: DistributedType) -> None:
+    """Refuse a run that is not split as the plan told."""
+    found = {DistributedType.DEEPSPEED: "ZeRO", DistributedType.FSDP: "FSDP"}.get(kind, "")
+    if told.partition("-")[0] != found:
+        raise UserError(
+            f"{told or 'no splitting'} was asked for, and accelerate gives {found or 'none'} ({kind.value}): start it "
+            "by `python -m open_instruct.training.launch` or `accelerate launch`, on several processes"
+        )
 
 
 def _for_equal_shares(rows: Dataset, training: Training) -> Dataset:
@@ -126,6 +138,23 @@ class _Trainer(SFTTrainer):
     that knows how a turn ends, and no model card."""
 
     speed: Speed | None = None
+
+    def _build_accelerator_args(self, **kwargs) -> dict[str, Any]:
+        found = super()._build_accelerator_args(**kwargs)
+        for handler in found["kwargs_handlers"]:
+            if isinstance(handler, DistributedDataParallelKwargs):
+                handler.gradient_as_bucket_view = True  # else each gradient is kept twice
+                if self.args.gradient_checkpointing and self.args.ddp_find_unused_parameters is None:
+                    handler.find_unused_parameters = False  # as transformers has it for models without an adapter
+        return found
+
+    def create_accelerator_and_postprocess(self) -> None:
+        state = PartialState()
+        if self.args.fsdp and state.distributed_type == DistributedType.MULTI_CPU:
+            # accelerate splits models over accelerators only, and would copy this one, without a word. PyTorch splits
+            # over CPUs as well.
+            PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+        super().create_accelerator_and_postprocess()
 
     def get_batch_samples(self, *args, **kwargs):
         self.speed.step_begins()

@@ -114,9 +114,25 @@ def test_devices_times_accumulation_have_the_losses_of_one(rows, one_process, tm
 )
 def test_a_split_model_has_the_losses_of_a_whole_one(rows, one_process, tmp_path, name, arguments):
     told = run(2, *flags(rows, tmp_path / "out"), *map(str, arguments))
-    assert f"2 device(s) under {name} x 1 x 4 passes" in told
+    assert f"2 device(s) under {name} x 1 x 4 passes" in told  # and `trainer._check_split` saw that it is so
     assert distance(losses(tmp_path / "out"), one_process) < 1e-4
-    assert load_file(tmp_path / "out" / "model.safetensors").keys() == load_file(BASE / "model.safetensors").keys()
+    saved, base = (load_file(folder / "model.safetensors") for folder in (tmp_path / "out", BASE))
+    assert saved.keys() == base.keys() and all(saved[key].shape == base[key].shape for key in saved)
+    if name == "FSDP":
+        stopped_and_resumed_it_ends_as(tmp_path / "out", [*flags(rows, tmp_path / "cut"), *map(str, arguments)])
+
+
+def stopped_and_resumed_it_ends_as(whole, arguments):
+    """By SIGTERM after the checkpoint of step 4."""
+    cut = whole.with_name("cut")
+    stopped = _start_until(cut, 4, arguments)
+    stopped.send_signal(signal.SIGTERM)
+    stopped.communicate(timeout=120)
+    assert stopped.returncode == INTERRUPTED
+    assert "going on from" in run(2, *arguments)
+    assert distance(losses(cut), losses(whole)) < 1e-6
+    one, other = (load_file(folder / "model.safetensors") for folder in (cut, whole))
+    assert max((one[key] - other[key]).abs().max() for key in one) < 1e-6
 
 
 def test_zero_3_killed_stopped_and_resumed_ends_as_if_nothing_had_been(rows, one_process, tmp_path):

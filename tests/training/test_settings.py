@@ -75,3 +75,10 @@ def test_one_process_over_several_gpus_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Training, "n_gpu", 8)
     with pytest.raises(UserError, match="sees 8 GPUs .*launch --nproc_per_node 8 -m open_instruct.finetune"):
         refuse_what_cannot_be(training)
+
+
+def test_fsdp_needs_several_processes_and_checkpoints_in_its_own_way(tmp_path, monkeypatch):
+    training = Training(str(tmp_path), use_cpu=True, report_to="none", fsdp=True, fsdp_config='{"version": 2}')
+    assert training.fsdp_config["activation_checkpointing"] and not training.gradient_checkpointing
+    with pytest.raises(UserError, match="--fsdp splits a model over several processes, and this is one"):
+        refuse_what_cannot_be(training)
