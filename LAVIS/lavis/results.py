@@ -135,7 +135,7 @@ def write(
             "benchmark": run.benchmark,
             "title": run.title,
             "short": run.benchmark,
-            "about": f"questions about pictures, asked as {run.prompt}",
+            "about": _about(run.prompt),
             "order": 100.0,  # after the benchmarks of texts
             "n": len(predictions),
             "n_available": len(rows),
@@ -147,6 +147,12 @@ def write(
         },
     )
     return figures
+
+
+def _about(prompt_name: str) -> str:
+    """One line on the benchmark; models are asked each in its own way, so the way is not told unless it is a trap."""
+    wrong = ", with the description of another picture in the prompt"
+    return "questions about pictures" + (wrong if prompts.needs_distraction(prompt_name) else "")
 
 
 def digest(value: Any) -> str:

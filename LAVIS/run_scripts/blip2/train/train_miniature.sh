@@ -39,7 +39,7 @@ tune() {
   python "$ROOT/LAVIS/train.py" --cfg-path "$settings/miniature_train.yaml" --options \
     "datasets.shapes.build_info.annotations.train.storage=$OUTPUT/data/$2_vqa_train.json" \
     "run.output_dir=$OUTPUT/$1" "run.seed=$SEED"
-  evaluate "$1" vqa "Shapes" "$3"
+  evaluate "$1" vqa Shapes "$3"
 }
 
 # Arguments: name of the run, of the benchmark, its title, the prompt.
@@ -50,7 +50,7 @@ evaluate() {
 
 tune it base direct_as_trained
 tune sit describe describe_first_as_trained
-evaluate sit vqa_distracted "Shapes, distracted" distracted_as_trained
+evaluate sit vqa_distracted Distracted distracted_as_trained
 
 printf '\n== result\n'
 python -m eval.report "it=$OUTPUT/results/it" "sit=$OUTPUT/results/sit" --output "$OUTPUT" \
