@@ -22,7 +22,7 @@ from eval.tables import Runs, bounds, tables_of, written
 from open_instruct.core.page import style
 
 _HTML = Path(__file__).parent / "html"
-_COLOURS = 8  # classes run-0 to run-7 of style.css; more runs take them again
+_COLOURS = 12  # classes run-0 to run-11 of both styles; more runs take them again
 _MARKER = "<!-- predictions -->"  # of the template; what is filled in cannot hold it, for there "<" is "&lt;"
 
 

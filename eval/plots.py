@@ -14,6 +14,7 @@ from eval.results import Metric, Result
 from eval.tables import Runs
 
 _FEWEST = 3  # parts that make a plot
+_ONE_PLOT = 5  # benchmarks; more stand in two
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,15 @@ def overview(runs: Runs, colours: dict[str, str]) -> list[Plot]:
         named = [(titles[benchmark], bars) for benchmark, bars in shown.items()]
         names = list(dict.fromkeys(bar.metric.title for _, bars in named for bar in bars if bar.metric.title))
         title = names[0] if len(names) == 1 else "Leading figure of each benchmark"
-        plots.append(Plot(title, across(title, named, as_bars=True), _any_partial(named)))
+        for some in _halves(named):
+            plots.append(Plot(title, across(title, some, as_bars=True), _any_partial(some)))
     return plots
+
+
+def _halves(rows: list[tuple[str, list[Bar]]]) -> list[list[tuple[str, list[Bar]]]]:
+    """Many benchmarks as two plots side by side."""
+    half = (len(rows) + 1) // 2 if len(rows) > _ONE_PLOT else len(rows)
+    return [rows[begin : begin + half] for begin in range(0, len(rows), half)]
 
 
 def positions(runs: Runs, colours: dict[str, str]) -> list[Plot]:
