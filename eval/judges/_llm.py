@@ -1,0 +1,229 @@
+"""A kind of judge that asks a language model: from items to verdicts in a journal, and from these to figures.
+
+A kind (`seqeval.py`, `pairwise.py`) says what one request shows, and what its verdicts mean; everything else, from the
+engine to the files, is here. Any engine of `open_instruct/engines` judges.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eval import results
+from eval.judges import _figures, _items
+from eval.judges._items import Item
+from eval.judges._prompt import Prompt, load
+from eval.results import Metric
+from open_instruct.core import checkpoint
+from open_instruct.core.asking import BadAnswer, ask
+from open_instruct.core.errors import UserError
+from open_instruct.core.journal import Journal
+from open_instruct.core.progress import Prices
+from open_instruct.core.records import encode_json
+from open_instruct.engines import check_options, identity, names, open_engine
+from open_instruct.engines.base import Message, Sampling
+
+ATTEMPTS = 3  # of a request whose verdict cannot be read
+Verdict = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a judge is asked.
+
+    Attributes:
+        engine, options: who judges.
+        prompt: the prompt file's name; "" for the kind's own.
+        prompts: folder of prompt files; "" for `eval/judges/prompts`.
+        attempts: how often a request is asked before it counts as unreadable.
+        seed: of the first attempt; each further one adds 1.
+        prices: of the engine's tokens.
+    """
+
+    engine: str
+    options: list[str] = field(default_factory=list)
+    prompt: str = ""
+    prompts: str = ""
+    attempts: int = ATTEMPTS
+    seed: int = 0
+    prices: Prices = Prices()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the verdicts on all items say.
+
+    Attributes:
+        figures: of the benchmark, the leading one first.
+        items: the metrics of each item.
+        verdicts: what a reader is shown of each item: fields of its line in verdicts.jsonl.
+        facts: counts, for metrics.json.
+    """
+
+    figures: dict[str, Metric]
+    items: list[dict[str, float]]
+    verdicts: list[Verdict]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of judge.
+
+    Attributes:
+        name: of its file, of its prompt file and of `Request.step`.
+        title, about: of the results, where stored outputs are judged.
+        shown: what fills the prompt's question, a dictionary for each request about an item.
+        outcome: what the verdicts mean: for each item the verdicts on it, in the order of `shown`; in the place of one
+            that cannot be read, the reason.
+        compares: whether a reference model's answers are needed.
+    """
+
+    name: str
+    title: str
+    about: str
+    shown: Callable[[Item], list[dict[str, str]]]
+    outcome: Callable[[list[Item], list[list[Verdict | str]]], Outcome]
+    compares: bool = False
+
+    def check(self, engine: str, options: list[str], reference: str) -> None:
+        """See `eval.judges.check`."""
+        if not engine:
+            raise UserError(f"no judge is named for the kind {self.name}; engines that can judge: {', '.join(names())}")
+        check_options(engine, options)
+        load(self.name)
+        if self.compares and not reference:
+            raise UserError(f"the judge {self.name} compares with a reference model: name its answers with --reference")
+        if self.compares and not Path(reference).exists():
+            raise UserError(f"{reference}: no such file or folder of a reference model's answers")
+        path = next((option.partition("=")[2] for option in options if option.startswith("path=")), None)
+        if path is not None:  # a model of our own: loaded when it is needed, and not for a look
+            checkpoint.check(Path(path))
+        else:
+            open_engine(engine, options).close()
+
+    def judge(self, folder: Path, engine: str, options: list[str], reference: str) -> None:
+        """See `eval.judges.judge`."""
+        self.check(engine, options, reference)
+        items = _items.read(folder / results.PREDICTIONS_FILE)
+        if self.compares:
+            benchmark = _figures.read_metrics(folder)["benchmark"]
+            file = _items.reference_file(reference, benchmark)
+            items = _items.with_reference(items, _items.read(file), str(file))
+        self.judge_items(items, folder, Asking(engine, options))
+
+    def judge_items(self, items: list[Item], folder: Path, asking: Asking) -> dict[str, Any]:
+        """Judge `items`, which are the predictions in `folder`; what is journaled is not asked again.
+
+        Returns:
+            Counts and costs, as they stand in metrics.json under "judges".
+        """
+        prompt = load(asking.prompt or self.name, asking.prompts)
+        judge = identity(asking.engine, asking.options)
+        with self._journal(items, folder, judge, prompt, asking.seed) as journal:
+            step = _Step(self.name, prompt)
+            requests = list(self._requests(items))
+            if len(journal) < len(requests):
+                engine = open_engine(asking.engine, asking.options)
+                try:
+                    ask(
+                        step,
+                        lambda: enumerate(requests),
+                        len(requests),
+                        journal,
+                        engine,
+                        Sampling(max_tokens=prompt.max_tokens, seed=asking.seed),
+                        asking.attempts,
+                        self.name,
+                        asking.prices,
+                    )
+                finally:
+                    engine.close()
+            answers = [journal.get(number) for number in range(len(requests))]
+            path = journal.path
+        _refuse_silence(answers, self.name, path)
+        each = len(requests) // len(items)
+        verdicts = [_read(prompt, answer) for answer in answers]
+        by_item = [verdicts[at : at + each] for at in range(0, len(verdicts), each)]
+        outcome = self.outcome(items, by_item)
+        tokens_in, tokens_out = (sum(answer["tokens"][place] for answer in answers) for place in (0, 1))
+        facts = {
+            **outcome.facts,
+            "engine": judge,
+            "prompt": f"{asking.prompt or self.name} {prompt.digest}",
+            "requests": len(requests),
+            "unreadable_requests": sum(isinstance(verdict, str) for verdict in verdicts),
+            "tokens_in": tokens_in,
+            "tokens_out": tokens_out,
+            "cost": round(asking.prices.cost(tokens_in, tokens_out), 4) if asking.prices else None,
+            "journal": Path(path).name,
+        }
+        lines = [{"id": item.id, **said} for item, said in zip(items, outcome.verdicts, strict=True)]
+        _figures.join(folder, self.name, outcome.figures, outcome.items, lines, facts)
+        return facts
+
+    def _journal(self, items: list[Item], folder: Path, judge: dict[str, str], prompt: Prompt, seed: int) -> Journal:
+        """Its name says what it depends on: verdicts on other answers, or of another judge, stay beside it, paid for."""
+        about = {
+            "step": self.name,
+            "input": _items.digest(items),
+            "prompt": prompt.digest,
+            "engine": judge,
+            "seed": seed,
+        }
+        return Journal(folder / f"judge-{self.name}-{_short_digest(about)}.journal.jsonl", about)
+
+    def _requests(self, items: list[Item]) -> Iterator[dict[str, str]]:
+        for item in items:
+            yield from self.shown(item)
+
+    def plan(self, items: list[Item], asking: Asking) -> list[tuple[Message, ...]]:
+        """What would be asked, were nothing asked before."""
+        prompt = load(asking.prompt or self.name, asking.prompts)
+        return [prompt.messages(number, shown) for number, shown in enumerate(self._requests(items))]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """See `open_instruct.core.asking.Step`. A journal keeps what the judge wrote: it is read again for each report."""
+
+    name: str
+    prompt: Prompt
+
+    def messages(self, number: int, row: dict[str, str]) -> tuple[Message, ...]:
+        return self.prompt.messages(number, row)
+
+    def read(self, row: dict[str, str], text: str) -> dict[str, Any]:
+        self.prompt.read(text)
+        return {"text": text}
+
+
+def shown_text(text: str) -> str:
+    """A response as a judge sees it: an empty one says so."""
+    return text if text.strip() else "(the response is empty)"
+
+
+def _read(prompt: Prompt, answer: dict[str, Any]) -> Verdict | str:
+    """The verdict, or why there is none."""
+    if "failed" in answer:
+        return answer["failed"]
+    try:
+        return prompt.read(answer["text"])
+    except BadAnswer as reason:  # the reader has become stricter since
+        return str(reason)
+
+
+def _refuse_silence(answers: list[dict[str, Any]], kind: str, path: str) -> None:
+    """A judge of whom nothing can be read gives no figures: the settings are wrong, and not the answers."""
+    reasons = [answer["failed"] for answer in answers if "failed" in answer]
+    if len(reasons) == len(answers):
+        first = reasons[0].partition("\n")[0]
+        raise UserError(
+            f"{path}: none of the {len(answers):,} verdicts of the judge {kind} can be read, the first because: {first}. "
+            "Mend the engine or the prompt, and delete the file to ask again"
+        )
+
+
+def _short_digest(about: dict[str, Any]) -> str:
+    return hashlib.sha256(encode_json(about)).hexdigest()[:12]
