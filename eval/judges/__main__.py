@@ -1,10 +1,10 @@
 """Judges stored outputs with a language model, without the model that wrote them.
 
-    python -m eval.judges --kind seqeval --predictions outputs.json --output_dir results/NAME/seqeval
-        --engine openai --engine_options model=gpt-4.1
+    python -m eval.judges --kind seqeval --predictions outputs.json
+        --output_dir results/NAME/seqeval --engine openai --engine_options model=gpt-4.1
 
-    python -m eval.judges --kind pairwise --predictions ours.jsonl --reference theirs.jsonl --output_dir results/NAME/sets
-        --engine vllm --engine_options path=/models/Qwen3-32B
+    python -m eval.judges --kind pairwise --predictions ours.jsonl --reference theirs.jsonl
+        --output_dir results/NAME/koala --engine vllm --engine_options path=/models/Qwen3-32B
 
 The files hold one JSON object a row, predictions.jsonl of eval.run or any with a question and a response. The output
 folder gets verdicts.jsonl, metrics.json and predictions.jsonl, as a benchmark of eval.run has them, so eval.report
@@ -38,7 +38,7 @@ class Settings:
     engine_options: list[str] = help_field("of the engine, each SETTING=VALUE", [])
     reference: str = help_field("answers of the model to compare with: a file, or a run's results", "")
     question_field: str = help_field(
-        "field of the question; by default question, instruction (and input) or prompt", ""
+        "field of the question; by default question, instruction (with input) or prompt", ""
     )
     response_field: str = help_field("field of the response; by default response or output", "")
     prompt: str = help_field("prompt file to judge with, without .yaml; by default the kind's own", "")
@@ -140,9 +140,8 @@ def _counts(judged: dict[str, Any], items: int, output: Path) -> str:
     if judged.get("bounds") and judged["unreadable"]:
         low, high = judged["bounds"]
         lines.append(
-            f"win rate over all rows: {100 * low:+.1f} to {100 * high:+.1f} points, unreadable ones lost or won"
+            f"win rate over all rows: {100 * low:+.1f} to {100 * high:+.1f} points, the unreadable lost or won"
         )
-    judged = result_facts(output, result)
     cost = "" if judged["cost"] is None else f", cost {judged['cost']:,.2f}"
     lines.append(
         f"{judged['requests']:,} requests, {judged['tokens_in']:,} tokens in, {judged['tokens_out']:,} out{cost}"

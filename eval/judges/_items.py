@@ -86,8 +86,8 @@ def reference_file(reference: str, benchmark: str) -> Path:
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise UserError(
-            f"{reference}: no answers of a reference model for {benchmark or 'these questions'}. Name a file of answers, "
-            f"or the results of a run that hold {benchmark or 'a benchmark'}/{results.PREDICTIONS_FILE}"
+            f"{reference}: no answers of a reference model for {benchmark or 'these questions'}. Name a file "
+            f"of answers, or the results of a run that hold {benchmark or 'a benchmark'}/{results.PREDICTIONS_FILE}"
         )
     return found
 

@@ -164,7 +164,7 @@ class Kind:
         return facts
 
     def _journal(self, items: list[Item], folder: Path, judge: dict[str, str], prompt: Prompt, seed: int) -> Journal:
-        """Its name says what it depends on: verdicts on other answers, or of another judge, stay beside it, paid for."""
+        """Its name says what it depends on: verdicts on other answers, or of another judge, stay beside it."""
         about = {
             "step": self.name,
             "input": _items.digest(items),
@@ -220,8 +220,8 @@ def _refuse_silence(answers: list[dict[str, Any]], kind: str, path: str) -> None
     if len(reasons) == len(answers):
         first = reasons[0].partition("\n")[0]
         raise UserError(
-            f"{path}: none of the {len(answers):,} verdicts of the judge {kind} can be read, the first because: {first}. "
-            "Mend the engine or the prompt, and delete the file to ask again"
+            f"{path}: none of the {len(answers):,} verdicts of the judge {kind} can be read, the first because: "
+            f"{first}. Mend the engine or the prompt, and delete the file to ask again"
         )
 
 

@@ -31,7 +31,7 @@ def table(kind: Kind, items: list[Item], asking: Asking) -> str:
         [
             *lines,
             "",
-            f"- tokens are counted at {CHARACTERS_A_TOKEN} characters each; answers are as long as the prompt's examples",
+            f"- tokens are counted at {CHARACTERS_A_TOKEN} characters each; answers as long as the prompt's examples",
             "- verdicts that are journaled already cost nothing again; ones that cannot be read are asked again",
         ]
     )

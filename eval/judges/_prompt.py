@@ -1,4 +1,4 @@
-"""A judge's prompt file: what it is told, what it is shown, and how its verdict is read. The kinds of LLM judges load it."""
+"""A judge's prompt file: what it is told, what it is shown, and how its verdict is read. Kinds of judges load it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +11,8 @@ from open_instruct.engines.base import Message
 FOLDER = Path(__file__).parent / "prompts"
 _EXPECTED = (
     "verdict, max_tokens, system, question, examples, orders, and each example an answer and what fills the question; "
-    f"verdict is one of {', '.join(_verdicts.READERS)}; max_tokens and orders are numbers, examples is a list, the rest "
-    "are texts"
+    f"verdict is one of {', '.join(_verdicts.READERS)}; max_tokens and orders are numbers, examples is a list, the "
+    "rest are texts"
 )
 
 

@@ -1,7 +1,7 @@
-"""What a judge wrote -> its verdict, or why there is none. A verdict is read strictly: one that must be guessed is none.
+"""What a judge wrote -> its verdict, or why there is none. It is read strictly: one that must be guessed is none.
 
-`verdict` in a prompt file names the reader. What cannot be read is asked again with another seed, and counted and listed
-when it stays so.
+`verdict` in a prompt file names the reader. What cannot be read is asked again with another seed, and counted and
+listed when it stays so.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Pairwise win rate against a reference model, both orders of the two responses, as in phased instruction tuning.
 
-A judge scores both responses from 1 to 10, twice, with each of them first once. An order is won where ours has the higher
-score, a tie where the scores are equal. An item is a win with two wins, or a win and a tie; a tie with two ties, or a win
-and a loss; a loss otherwise. (arXiv 2406.04371, section "Evaluation".)
+A judge scores both responses from 1 to 10, twice, with each of them first once. An order is won where ours has the
+higher score, a tie where the scores are equal. An item is a win with two wins, or a win and a tie; a tie with two
+ties, or a win and a loss; a loss otherwise (arXiv 2406.04371).
 
     win_rate = (win + tie / 2) / n - 1 / 2        n = win + tie + lose
 

@@ -1,8 +1,8 @@
 """SeqEval: are all tasks of an instruction attempted, which ones are not, and how good is the response (1 to 5)?
 
-Quality and following are the paper's two verdicts (arXiv 2403.07794; whose prompt is not published: ours is
+Quality and following are the paper's two verdicts (arXiv 2403.07794; its prompt is not published, ours is
 `prompts/seqeval.yaml`). Beyond the paper, the judge lists the tasks and says for each whether it was done, which gives
-the share followed by position and by chain length. With `--prompt seqeval_short` it gives the paper's two verdicts alone.
+the share followed by position and by chain length. `--prompt seqeval_short` asks for the paper's two verdicts alone.
 """
 
 from collections import Counter
