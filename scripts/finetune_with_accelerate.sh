@@ -32,7 +32,7 @@ SEED=${SEED:-42}                                                             # o
 
 gpus=0
 if command -v nvidia-smi >/dev/null && listed=$(nvidia-smi --list-gpus 2>/dev/null); then
-  gpus=$(grep -c . <<<"$listed" || true)
+  gpus=$(grep -c '^GPU' <<<"$listed" || true)  # not the parts of one (MIG)
   if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then gpus=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c . || true); fi
 fi
 processes=${NUM_PROCESSES:-$((NUM_MACHINES * (gpus > 0 ? gpus : 1)))}
