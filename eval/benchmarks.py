@@ -3,8 +3,9 @@
 Called by `eval.run`. A benchmark is a task of lm-evaluation-harness whose `dataset_kwargs` names its data: `file`,
 relative to the data folder. For people its YAML says `task_alias` (title), `metadata.about` and `metadata.order` (of
 columns), and in `metric_list` a `title` for each metric that belongs in tables, a `position` for each that is a point
-of a plot, and a `unit` (of `eval/units.py`) for each that is no share. `metadata.cluster` (`field`, `name`) says which
-items are right or wrong together.
+of a plot, and a `unit` (of `eval/units.py`) for each that is no share. A metric with `several` gives a list of values
+an item, and its figure is the mean over them all, to which its `aggregation` in lm_eval must come. `metadata.cluster`
+(`field`, `name`) says which items are right or wrong together.
 """
 
 import hashlib
@@ -135,7 +136,7 @@ def _describe(entry: Any) -> Benchmark:
     raw = entry.cfg
     metadata = raw.get("metadata") or {}
     for metric in raw.get("metric_list") or []:
-        if metric.get("aggregation", "mean") != "mean":
+        if metric.get("aggregation", "mean") != "mean" and not metric.get("several"):
             raise UserError(
                 f"{entry.yaml_path}: metric {metric['metric']}: aggregation must be mean, the rest is unknown here"
             )

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.benchmarks import TASKS_FOLDER
+from eval.scored import listed
 from open_instruct.core.command import help_field, run
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import read_rows, write_rows
 
 _MAX_PREDICTION = 1 << 28  # bytes of a row: a prompt of examples with long contexts is long
 _SCORING = "scoring.py"  # of a benchmark's folder
+Metrics = dict[str, float | list[float]]  # a list: the values of an item's parts
 Score = Callable[[str, Any], dict[str, float]]
 
 
@@ -54,12 +56,12 @@ def main(settings: Settings) -> None:
     print(json.dumps({**_means(metrics), "n": len(metrics)}))
 
 
-def _means(metrics: list[dict[str, float]]) -> dict[str, float]:
+def _means(metrics: list[Metrics]) -> dict[str, float]:
     """The mean of each metric over the rows that have it, in the order in which they first stand."""
     values: dict[str, list[float]] = {}
     for found in metrics:
         for name, value in found.items():
-            values.setdefault(name, []).append(value)
+            values.setdefault(name, []).extend(listed(value))
     return {name: sum(all_of) / len(all_of) for name, all_of in values.items()}
 
 
@@ -90,7 +92,7 @@ def _score_answer(task: str) -> Score:
     return importlib.import_module(f"eval.tasks.{folder}.scoring").score_answer
 
 
-def _by_items(rows: list[tuple[str, dict]], settings: Settings) -> Iterator[dict[str, float]]:
+def _by_items(rows: list[tuple[str, dict]], settings: Settings) -> Iterator[Metrics]:
     """The metrics of each row of eval.run, by the task itself: its items, its filters, its scoring."""
     from lm_eval.api.instance import Instance
 
@@ -123,7 +125,8 @@ def _by_items(rows: list[tuple[str, dict]], settings: Settings) -> Iterator[dict
         found = {}
         for rule, filtered in one.filtered_resps.items():
             ending = "" if rule == "none" else f",{rule}"  # as eval.run names them
-            found |= {f"{name}{ending}": float(value) for name, value in _scored(task, one.doc, filtered).items()}
+            for name, value in _scored(task, one.doc, filtered).items():
+                found[f"{name}{ending}"] = value if isinstance(value, list) else float(value)
         yield found
 
 

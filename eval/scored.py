@@ -14,6 +14,8 @@ from eval.results import Metric
 from open_instruct.core.errors import UserError
 from open_instruct.core.intervals import clustered_interval, interval, standard_error
 
+_ITEMS = Cluster(field="", name="items")  # of metrics that have several values an item
+
 
 def figures(benchmark: Benchmark, samples: list[dict[str, Any]]) -> dict[str, Metric]:
     """The figures of a benchmark, in the order of its YAML.
@@ -23,17 +25,21 @@ def figures(benchmark: Benchmark, samples: list[dict[str, Any]]) -> dict[str, Me
     """
     values: dict[str, list[float]] = {}
     clusters: dict[str, list[str]] = {}
+    several: set[str] = set()
     for sample in samples:
         for name, value in _metrics_of(sample).items():
-            values.setdefault(name, []).append(value)
-            clusters.setdefault(name, []).append(_cluster_of(sample, benchmark))
+            found = listed(value)
+            values.setdefault(name, []).extend(found)
+            clusters.setdefault(name, []).extend([_cluster_of(sample, benchmark)] * len(found))
+            several |= {name} if isinstance(value, list) else set()
     described = {info.name: info for info in benchmark.metrics}
     order = list(described)
     metrics = {}
     for name in sorted(values, key=lambda name: order.index(_plain(name)) if _plain(name) in order else len(order)):
         info = asdict(described.get(_plain(name), MetricInfo(name)))
         del info["name"]
-        low, high, over = _interval(values[name], clusters[name], benchmark.cluster, info["unit"])
+        cluster = benchmark.cluster or (_ITEMS if name in several else None)
+        low, high, over = _interval(values[name], clusters[name], cluster, info["unit"])
         metrics[name] = Metric(
             value=sum(values[name]) / len(values[name]),
             n=len(values[name]),
@@ -68,8 +74,14 @@ def predictions(samples: list[dict[str, Any]], task: Any) -> Iterator[dict[str, 
                 "metrics": {},
                 **({"cluster": _json(sample["doc"][cluster])} if cluster else {}),
             }
-        items[sample["doc_id"]]["metrics"] |= _metrics_of(sample)
+        metrics = {name: listed(value) for name, value in _metrics_of(sample).items()}
+        items[sample["doc_id"]]["metrics"] |= {name: sum(found) / len(found) for name, found in metrics.items()}
     yield from items.values()
+
+
+def listed(value: float | list[float]) -> list[float]:
+    """The values of an item: one, or as many as it has parts, such as the instructions of a prompt."""
+    return list(map(float, value)) if isinstance(value, list) else [float(value)]
 
 
 def _interval(values: list[float], clusters: list[str], cluster: Cluster | None, unit: str) -> tuple[float, float, str]:
@@ -82,7 +94,7 @@ def _interval(values: list[float], clusters: list[str], cluster: Cluster | None,
 
 def _cluster_of(sample: dict[str, Any], benchmark: Benchmark) -> str:
     if benchmark.cluster is None:
-        return ""
+        return str(sample["doc_id"])
     if benchmark.cluster.field not in sample["doc"]:
         raise UserError(
             f"{benchmark.yaml}: metadata.cluster names the field {benchmark.cluster.field!r}, which item "
@@ -99,10 +111,10 @@ def _counted(what: Sized, name: str) -> str:
     return f"{len(what):,} {name}"
 
 
-def _metrics_of(sample: dict[str, Any]) -> dict[str, float]:
+def _metrics_of(sample: dict[str, Any]) -> dict[str, float | list[float]]:
     """The metrics of a logged item; under another filter of lm_eval than the plain one, as METRIC,FILTER."""
     ending = "" if sample["filter"] == "none" else f",{sample['filter']}"
-    return {f"{name}{ending}": float(sample[name]) for name in sample["metrics"]}
+    return {f"{name}{ending}": sample[name] for name in sample["metrics"]}
 
 
 def _plain(metric: str) -> str:

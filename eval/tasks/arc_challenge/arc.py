@@ -54,7 +54,7 @@ def _question(row: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _apart(row: dict[str, Any]) -> tuple[str, list[str], list[str], str]:
-    """As released: {"question": {"stem", "choices": [{"text", "label"}]}, "answerKey"}; as on the hub: both in lists."""
+    """As released, {"question": {"stem", "choices": [{"text", "label"}]}, "answerKey"}; or as on the hub, in lists."""
     if isinstance(row["question"], dict):
         choices = row["question"]["choices"]
         texts, labels = ([one[name] for one in choices] for name in ("text", "label"))

@@ -6,19 +6,14 @@ value of the last number.
 """
 
 import random
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import lm_eval.tasks
-import yaml
 from datasets import Dataset
 from lm_eval.api.metrics import exact_match_fn
-from lm_eval.filters import build_filter_ensemble
-from lm_eval.filters.extraction import RegexFilter
 
 from eval import local_data
 from eval.scoring.data_files import MADE_BY
+from eval.scoring.harness import definition, rules
 from eval.scoring.numbers import last_number, number_match
 from open_instruct.core.errors import UserError
 
@@ -44,7 +39,7 @@ def items(file: str, subset: int = 0, **_settings: Any) -> dict[str, Dataset]:
 
 def examples() -> list[dict[str, str]]:
     """The eight examples, their solutions worked out."""
-    return _harness()["fewshot_config"]["samples"]
+    return definition(_HARNESS)["fewshot_config"]["samples"]
 
 
 def direct_examples() -> list[dict[str, str]]:
@@ -60,8 +55,8 @@ def target(item: dict[str, str]) -> str:
 def score(item: dict[str, str], responses: list[str]) -> dict[str, float]:
     """`exact_match`, and what the harness's two rules say: `flexible_extract` and `strict_match`, each 0 or 1."""
     found = {"exact_match": number_match(responses[0], target(item))}
-    options = {name: value for name, value in _harness()["metric_list"][0].items() if name in _OPTIONS}
-    for rule, regex in _rules().items():
+    options = {name: value for name, value in definition(_HARNESS)["metric_list"][0].items() if name in _OPTIONS}
+    for rule, regex in rules(_HARNESS).items():
         (extracted,) = regex.apply([responses], [item])
         scored = exact_match_fn(predictions=extracted[:1], references=[target(item)], **options)
         found[rule.replace("-", "_")] = float(scored["exact_match"])
@@ -69,26 +64,6 @@ def score(item: dict[str, str], responses: list[str]) -> dict[str, float]:
 
 
 _OPTIONS = ("ignore_case", "ignore_punctuation", "regexes_to_ignore")
-
-
-@cache
-def _harness() -> dict[str, Any]:
-    """The harness's definition, as it stands in its YAML."""
-    path = Path(lm_eval.tasks.__file__).parent / _HARNESS
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
-@cache
-def _rules() -> dict[str, RegexFilter]:
-    """The harness's filters by name, each the regex that takes the answer out of a response."""
-    found = {}
-    for rule in _harness()["filter_list"]:
-        steps = [
-            (step["function"], {name: value for name, value in step.items() if name != "function"})
-            for step in rule["filter"]
-        ]
-        found[rule["name"]] = build_filter_ensemble(rule["name"], steps).filters[0]()
-    return found
 
 
 def _checked(row: dict[str, Any], where: str, number: int) -> dict[str, str]:

@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any
 
 from datasets import Dataset
-from lm_eval.api.samplers import ContextSampler
 
 from eval import local_data
 from eval.scoring.data_files import MADE_BY, data_file, read_text
 from eval.scoring.harness import mmlu_categories
+from eval.scoring.shots import OfItsFile
 from open_instruct.core.errors import UserError
 
 _LETTERS = "ABCD"
@@ -49,21 +49,6 @@ def items(folder: str, **_settings: Any) -> dict[str, Dataset]:
         if number < len(tests[subject])
     ]
     return {"test": Dataset.from_list(rows)}
-
-
-class OfItsSubject(ContextSampler):
-    """Gives the first `n` examples of the item's subject, which stand in the file that the item names."""
-
-    def sample(self, n: int, eval_doc: dict[str, Any] | None = None, df: Any = None, **_: Any) -> list[dict[str, Any]]:
-        """The examples of `eval_doc`.
-
-        Raises:
-            UserError: there are fewer than `n`.
-        """
-        file = (eval_doc or {})["shown"]
-        if len(_questions(file)) < n:
-            raise UserError(f"{data_file(file)}: {n} examples asked for, there are {len(_questions(file))}")
-        return _questions(file)[:n]
 
 
 def score(item: dict[str, Any], likelihoods: list[tuple[float, bool]]) -> dict[str, float]:
@@ -110,3 +95,9 @@ def _questions(file: str) -> list[dict[str, Any]]:
     if not found:
         raise UserError(f"{path}: no questions in it. Fetch the file again: {MADE_BY}")
     return found
+
+
+class OfItsSubject(OfItsFile):
+    """The item's examples: those of its subject."""
+
+    read = staticmethod(_questions)
