@@ -5,7 +5,8 @@ relative to the data folder. For people its YAML says `task_alias` (title), `met
 columns), and in `metric_list` a `title` for each metric that belongs in tables, a `position` for each that is a point
 of a plot, and a `unit` (of `eval/units.py`) for each that is no share. A metric with `several` gives a list of values
 an item, and its figure is the mean over them all, to which its `aggregation` in lm_eval must come. `metadata.cluster`
-(`field`, `name`) says which items are right or wrong together.
+(`field`, `name`) says which items are right or wrong together; `metadata.judge` the kind of judge that its answers
+need.
 """
 
 import hashlib
@@ -65,6 +66,8 @@ class Benchmark:
         data: the data file, relative to the data folder; "" where the task names none.
         cluster: None where items are independent.
         chat_template: False where the model is to go on writing plain text, as base models do.
+        output_type: what the model is asked for, in lm_eval's words: generate_until, multiple_choice, loglikelihood, ...
+        judge: the kind of judge (`eval/judges`) that its answers need; "" where the task scores them by itself.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Benchmark:
     data: str = ""
     cluster: Cluster | None = None
     chat_template: bool = True
+    output_type: str = "generate_until"
+    judge: str = ""
 
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of what the figures come from, beside the model: results of another are stale.
@@ -171,6 +176,8 @@ def _describe(entry: Any) -> Benchmark:
         data=kwargs.get("file") or kwargs.get("folder", ""),
         cluster=Cluster(**cluster) if cluster else None,
         chat_template=metadata.get("chat_template", True),
+        output_type=raw.get("output_type", "generate_until"),
+        judge=metadata.get("judge", ""),
     )
 
 

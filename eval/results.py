@@ -73,6 +73,8 @@ class Result:
         clusters: what its items fall into: "10 task combinations"; "" where they are independent.
         depends_on: checkpoint, data, task and settings; a result that depends on others is stale.
         seconds: what the model and the scoring took in the process that finished it, without loading.
+        seconds_model: what of these the model took.
+        cut: what did not fit the model's window (`eval/backends/window.py`); empty where all did.
     """
 
     benchmark: str
@@ -86,6 +88,8 @@ class Result:
     clusters: str = ""
     depends_on: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    seconds_model: float = 0.0
+    cut: dict[str, int] = field(default_factory=dict)
 
     @property
     def partial(self) -> bool:

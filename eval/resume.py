@@ -7,11 +7,13 @@ does not know which model its answers are of, and it never keeps sampled ones.
 import hashlib
 import json
 import math
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from eval.backends.window import Cut, fit
 from open_instruct.core.journal import Journal
 
 
@@ -28,11 +30,27 @@ class ResumableModel:
         self._depends_on = depends_on
         self._folder = Path()
         self._title = ""
+        self.cut = Cut()  # what did not fit the model's window, since `begin`
+        self.seconds = 0.0  # that the model took, since `begin`
 
-    def begin(self, folder: Path, title: str) -> None:
-        """Keep the answers from here on in journals in `folder`; `title` stands before the progress bar."""
+    def begin(self, folder: Path, title: str, chat: bool = True) -> None:
+        """Keep the answers from here on in journals in `folder`.
+
+        Args:
+            title: stands before the progress bar.
+            chat: whether a chat template makes the prompts, which then hold every special token that belongs there.
+        """
         self._folder = folder
         self._title = title
+        self._model.add_bos_token = False if chat else None  # None: as the tokenizer does by itself
+        self.cut = Cut()
+        self.seconds = 0.0
+
+    def close(self) -> None:
+        """Give the model's memory and processes back."""
+        if hasattr(self._model, "close"):
+            self._model.close()
+        self._model = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -50,6 +68,8 @@ class ResumableModel:
         """The model's answers to all requests, in their order; only those that are not in the journal are asked."""
         from tqdm import tqdm  # here, so that `eval.run` can first set what tqdm reads on import
 
+        requests, cut = fit(self._model, kind, requests)
+        self.cut += cut
         with self._journal(kind, requests) as journal:
             answers = {row: journal.get(row) for row in journal.rows()}
             missing = [row for row in range(len(requests)) if row not in answers]
@@ -64,13 +84,30 @@ class ResumableModel:
                     progress.update(1)
 
                 if missing:
-                    asked = [requests[row] for row in missing]
-                    self._model.set_cache_hook(_Hook(kind, asked, missing, keep))
-                    found = getattr(self._model, kind)(asked, disable_tqdm=True)
-                    for row, answer in zip(missing, found, strict=True):
-                        if row not in answers:  # a model need not call its hook
-                            keep(row, answer)
+                    began = time.monotonic()
+                    self._ask(kind, requests, missing, keep)
+                    self.seconds += time.monotonic() - began
         return [answers[row] for row in range(len(requests))]
+
+    def _ask(self, kind: str, requests: list[Any], missing: list[int], keep: Callable[[int, Any], None]) -> None:
+        """Put the missing requests to the model; `keep` gets each answer with its row, once."""
+        asked = [requests[row] for row in missing]
+        if hasattr(self._model, "answers"):
+            draws = _draws(requests)
+            for place, answer in self._model.answers(kind, asked, [draws[row] for row in missing]):
+                keep(missing[place], answer)
+            return
+        kept: set[int] = set()
+
+        def keep_once(row: int, answer: Any) -> None:
+            kept.add(row)
+            keep(row, answer)
+
+        self._model.set_cache_hook(_Hook(kind, asked, missing, keep_once))
+        found = getattr(self._model, kind)(asked, disable_tqdm=True)
+        for row, answer in zip(missing, found, strict=True):
+            if row not in kept:  # a model need not call its hook
+                keep(row, answer)
 
     def _journal(self, kind: str, requests: list[Any]) -> Journal:
         """The journal of these very requests to this very model; one of others is stale and goes."""
@@ -96,6 +133,17 @@ class _Hook:
         rows = self._rows.get(_digest(arguments))
         if kind == self._kind and rows:
             self._keep(rows.popleft(), answer)
+
+
+def _draws(requests: list[Any]) -> list[int]:
+    """How often the same request stood before each: several answers to one prompt are different draws."""
+    seen: dict[str, int] = {}
+    draws = []
+    for request in requests:
+        name = _digest(request.args)
+        draws.append(seen.get(name, 0))
+        seen[name] = draws[-1] + 1
+    return draws
 
 
 def _digest(value: Any) -> str:

@@ -7,25 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from eval import local_data
+from eval.local_data import FETCH as MADE_BY
+from eval.local_data import data_file
 from open_instruct.core.errors import UserError
 
-MADE_BY = "bash scripts/prepare_eval_data.sh"
-
-
-def data_file(file: str) -> Path:
-    """The path of `file`, which is relative to the data folder.
-
-    Raises:
-        UserError: it is not there.
-    """
-    path = local_data.folder() / file
-    if not path.is_file():
-        raise UserError(
-            f"{path}: the evaluation data is not there. Make it with `{MADE_BY}`, "
-            f"or name the folder that holds {file} in {local_data.FOLDER_VARIABLE}."
-        )
-    return path
+__all__ = ["MADE_BY", "data_file", "read_squad", "read_text"]
 
 
 def read_text(path: Path) -> str:

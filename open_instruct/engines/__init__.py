@@ -27,17 +27,16 @@ def open_engine(name: str, options: list[str]) -> Engine:
             there are.
     """
     module = _module(name)
-    types = {field.name: field.type for field in fields(module.Settings)}
-    values = {
-        key: _read(text, types[key], f"engine {name}: {key}") for key, text in _split(name, options, types).items()
-    }
-    try:
-        settings = module.Settings(**values)
-    except TypeError as error:  # a setting without default was not given
-        raise UserError(
-            f"engine {name}: {str(error).split('() ')[-1]} (give it as --engine_options SETTING=VALUE)"
-        ) from error
-    return module.Engine(settings)
+    return module.Engine(_settings(module, name, options))
+
+
+def check_options(name: str, options: list[str]) -> None:
+    """Refuse options that `open_engine` would refuse; nothing is started.
+
+    Raises:
+        UserError: no such engine or setting, or a value that is not of the setting's type.
+    """
+    _settings(_module(name), name, options)
 
 
 def identity(name: str, options: list[str]) -> dict[str, str]:
@@ -66,6 +65,19 @@ def _module(name: str):
     if name not in names():
         raise UserError(f"no engine named {name!r}; there are: {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+
+
+def _settings(module, name: str, options: list[str]):
+    types = {field.name: field.type for field in fields(module.Settings)}
+    values = {
+        key: _read(text, types[key], f"engine {name}: {key}") for key, text in _split(name, options, types).items()
+    }
+    try:
+        return module.Settings(**values)
+    except TypeError as error:  # a setting without default was not given
+        raise UserError(
+            f"engine {name}: {str(error).split('() ')[-1]} (give it as --engine_options SETTING=VALUE)"
+        ) from error
 
 
 def _split(name: str, options: list[str], known: Iterable[str]) -> dict[str, str]:

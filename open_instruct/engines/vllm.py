@@ -33,7 +33,7 @@ from open_instruct.engines._watcher import Watcher
 from open_instruct.engines.base import Completion, Request
 
 if TYPE_CHECKING:
-    from vllm import SamplingParams
+    from vllm import RequestOutput, SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
 # Settings that do not decide what is answered (but for the rounding of half precision).
@@ -108,11 +108,27 @@ class Engine:
                 self._concurrent.close()
                 self._watcher.end()
         self._watcher.started()
-        self._window = self._llm.model_config.max_model_len
+        self.window: int = self._llm.model_config.max_model_len  # tokens of prompt and answer together
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield the completions as vLLM finishes them."""
         return self._concurrent.stream(requests, self._answer, self._in_flight)
+
+    def outputs(
+        self, prompts: Iterable[tuple[int, list[int], "SamplingParams"]]
+    ) -> Iterator[tuple[int, "RequestOutput"]]:
+        """vLLM's own outputs, for who needs more of it than answers (evaluation: likelihoods of given texts).
+
+        Args:
+            prompts: a key that comes back, tokens of the prompt, and vLLM's settings.
+
+        Yields:
+            Key and output as vLLM finishes them.
+
+        Raises:
+            UserError: vLLM's process ended, or it refuses one of the prompts.
+        """
+        return self._concurrent.stream(prompts, self._keyed, self._in_flight)
 
     def close(self) -> None:
         """End vLLM's processes."""
@@ -123,10 +139,14 @@ class Engine:
             self._watcher.end()
             multiprocessing.active_children()  # asks how they ended: they would stay as zombies
 
-    async def _answer(self, request: Request) -> Completion:
-        from vllm.exceptions import VLLMClientError
-        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+    async def _keyed(self, prompt: tuple[int, list[int], "SamplingParams"]) -> tuple[int, "RequestOutput"]:
+        key, tokens, params = prompt
+        try:
+            return key, await self._output(tokens, params)
+        except _refusals() as error:
+            raise UserError(f"engine vllm: vLLM refuses a request: {_first_line(error.__cause__ or error)}") from error
 
+    async def _answer(self, request: Request) -> Completion:
         try:
             prompt = self._tokenizer.apply_chat_template(
                 list(request.messages), add_generation_prompt=True, tokenize=True, return_dict=True
@@ -136,18 +156,13 @@ class Engine:
         except (TypeError, ValueError) as error:  # half a surrogate pair, as broken JSON escapes leave it
             reason = f"the tokenizer cannot read the messages: {_first_line(error)}"
             return Completion(request.key, "", "error", 0, 0, reason)
-        max_tokens = min(request.sampling.max_tokens, self._window - len(prompt))
+        max_tokens = min(request.sampling.max_tokens, self.window - len(prompt))
         if max_tokens < 1:
-            error = f"the prompt of {len(prompt)} tokens leaves no room for an answer in the window of {self._window}"
+            error = f"the prompt of {len(prompt)} tokens leaves no room for an answer in the window of {self.window}"
             return Completion(request.key, "", "error", len(prompt), 0, error)
         try:
             output = await self._output(prompt, _sampling(request, prompt, max_tokens))
-        except EngineDeadError as error:
-            raise UserError(
-                "engine vllm: vLLM's process ended; its own message stands above. What is done is kept: the same "
-                f"command goes on from there. If the memory was too small: {_LESS_MEMORY}"
-            ) from error
-        except (VLLMClientError, EngineGenerateError) as error:
+        except _refusals() as error:
             reason = f"vLLM refuses the request: {_first_line(error.__cause__ or error)}"
             return Completion(request.key, "", "error", len(prompt), 0, reason)
         answer = output.outputs[0]
@@ -156,11 +171,27 @@ class Engine:
             return Completion(request.key, "", "error", len(prompt), len(answer.token_ids), reason)
         return Completion(request.key, answer.text, answer.finish_reason, len(prompt), len(answer.token_ids))
 
-    async def _output(self, prompt: list[int], params: "SamplingParams") -> Any:
+    async def _output(self, prompt: list[int], params: "SamplingParams") -> "RequestOutput":
         """vLLM's one output, the whole answer."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         # Token ids and not text: the template has already put the first token there.
         outputs = self._llm.generate({"prompt_token_ids": prompt}, params, str(next(self._numbers)))
-        return [output async for output in outputs][-1]
+        try:
+            return [output async for output in outputs][-1]
+        except EngineDeadError as error:
+            raise UserError(
+                "engine vllm: vLLM's process ended; its own message stands above. What is done is kept: the same "
+                f"command goes on from there. If the memory was too small: {_LESS_MEMORY}"
+            ) from error
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What vLLM raises about one request; importing it takes long."""
+    from vllm.exceptions import VLLMClientError
+    from vllm.v1.engine.exceptions import EngineGenerateError
+
+    return VLLMClientError, EngineGenerateError
 
 
 def _sampling(request: Request, prompt: list[int], max_tokens: int) -> "SamplingParams":

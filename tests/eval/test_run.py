@@ -12,9 +12,13 @@ import pytest
 
 from eval import benchmarks
 from eval import run as evaluation
+from eval.backends import hf
+from eval.backends.base import Plan
 from eval.results import read, read_predictions, read_run
 from eval.run import Settings, main
 from open_instruct.core.errors import UserError
+
+LOAD = hf.open_model
 
 
 def settings(checkpoint, output, **more):
@@ -26,7 +30,7 @@ def settings(checkpoint, output, **more):
 @pytest.fixture
 def no_loading(monkeypatch):
     """From now on, loading a model is a failure."""
-    monkeypatch.setitem(evaluation.BACKENDS, "hf", lambda settings: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(hf, "open_model", lambda plan: pytest.fail("the model was loaded"))
 
 
 def test_a_run_leaves_predictions_figures_and_how_it_was_made(checkpoint, eval_data, tmp_path, capsys):
@@ -74,7 +78,7 @@ def test_the_model_reads_exactly_what_the_chat_template_says(checkpoint, eval_da
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    model = evaluation.BACKENDS["hf"](settings(checkpoint, "unused"))
+    model = hf.open_model(Plan(str(checkpoint), device="cpu"))
     messages = [{"role": "user", "content": "reverse the list"}]
     text = model.apply_chat_template(messages)
     expected = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
@@ -87,7 +91,7 @@ def test_what_is_finished_is_kept_without_loading_the_model(
     checkpoint, eval_data, tmp_path, no_loading, monkeypatch, capsys
 ):
     with monkeypatch.context() as before:
-        before.setitem(evaluation.BACKENDS, "hf", evaluation._load_hf)
+        before.setattr(hf, "open_model", LOAD)
         main(settings(checkpoint, tmp_path))
     files = [tmp_path / "miniature_chains" / name for name in ("metrics.json", "predictions.jsonl")]
     first = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
@@ -152,7 +156,7 @@ def test_figures_of_the_model_before_do_not_outlive_the_start(checkpoint, eval_d
     template = model / "chat_template.jinja"
     template.write_text(template.read_text() + "{# trained again #}")
     with monkeypatch.context() as killed:
-        killed.setitem(evaluation.BACKENDS, "hf", lambda settings: sys.exit("killed"))
+        killed.setattr(hf, "open_model", lambda plan: sys.exit("killed"))
         with pytest.raises(SystemExit):
             main(settings(model, output))
     assert list(read_run(output)) == ["miniature_pairs"]  # which this command was not about
@@ -164,7 +168,7 @@ def test_a_run_that_was_killed_at_its_very_end_is_finished_without_loading(
     main(settings(checkpoint, tmp_path))
     path = tmp_path / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "running"}))
-    monkeypatch.setitem(evaluation.BACKENDS, "hf", lambda settings: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(hf, "open_model", lambda plan: pytest.fail("the model was loaded"))
     main(settings(checkpoint, tmp_path))
     assert json.loads(path.read_text())["status"] == "finished"
 
@@ -226,7 +230,7 @@ def test_a_damaged_checkpoint_is_told_in_one_line(checkpoint, eval_data, tmp_pat
         ({"model": "nowhere"}, "nowhere: no such checkpoint folder"),
         ({"tasks": "miniature_pears"}, "no task named 'miniature_pears' .* there are: .*miniature, "),
         ({"tasks": " , "}, "no task is named; there are: "),
-        ({"backend": "abacus"}, "no backend named 'abacus'; there are: hf"),
+        ({"backend": "abacus"}, "no backend named 'abacus'; there are: api, hf, vllm"),
         ({"batch_size": 0}, "--batch_size must be at least 1"),
         ({"include_path": "nowhere"}, "nowhere: no such folder of tasks"),
     ],
