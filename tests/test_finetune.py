@@ -331,6 +331,7 @@ def test_the_evaluation_loss_is_the_mean_over_the_answer_tokens_of_the_whole_fil
     more = dict(packing=packing, max_length=256, per_device_eval_batch_size=3, eval_steps=1, max_steps=2, seed=1)
     main(settings(rows, total_batch_size=1, eval_file=str(held_out)), training(tmp_path / "out", **more))
     told = json.loads((tmp_path / "out" / "run.json").read_text())["results"]["eval_loss"]
+    assert f"{told:.4f} on held-out rows" in (tmp_path / "out" / "README.md").read_text()
     losses = plain_losses(tmp_path / "out", held_out)
     of_tokens = sum(sum(row) for row in losses) / sum(len(row) for row in losses)
     of_rows = sum(sum(row) / len(row) for row in losses) / len(losses)

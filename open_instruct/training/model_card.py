@@ -40,6 +40,7 @@ def _card(name: str, description: dict[str, Any], results: dict[str, Any]) -> st
         head.append(f"base_model: {base}")
     head += ["tags:", "- sequential-instruction-tuning", "- sft", *(["- lora"] if adapter else []), "---"]
     what = "A LoRA adapter for" if adapter else "A fine-tuned"
+    held_out = f", {results['eval_loss']:.4f} on held-out rows then" if "eval_loss" in results else ""
     body = [
         f"# {name}",
         f"{what} `{base}`{'' if adapter else ' model'}, trained to follow instructions. The chat template "
@@ -71,7 +72,7 @@ def _card(name: str, description: dict[str, Any], results: dict[str, Any]) -> st
             ],
         ),
         f"Loss {results['first_loss']:.4f} at the first step, {results['last_loss']:.4f} at the last of "
-        f"{results['steps']:,}.",
+        f"{results['steps']:,}{held_out}.",
         "## Made with",
         _made_with(),
     ]

@@ -70,6 +70,15 @@ def test_flags_and_a_settings_file_win_on_one_process(stage_1, tmp_path):
     assert done.stdout.count("eval_loss") == 2
 
 
+@pytest.mark.parametrize(("mix", "sources"), [("human", "flan_v2 cot dolly oasst1"), ("tulu", "oasst1 gpt4_alpaca")])
+def test_a_mixture_that_is_not_there_names_the_command_that_makes_it(tmp_path, mix, sources):
+    done = run("tulu/finetune.sh", tmp_path / "out", MIX=mix, TRAIN_FILE=tmp_path / "none.jsonl")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert (
+        f"make it first: MIX={mix} bash scripts/prepare_train_data.sh flan_v2" in done.stderr and sources in done.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
