@@ -1,9 +1,9 @@
 """The miniature world's generator: answers the prompts of stage 1 as a strong language model would, by rule.
 
-It sees messages only. From them it makes out what is asked (choose an option, rewrite, check, or answer an
-instruction), solves that for instructions of the world (`miniature/world.py`), and answers in the words the prompt
-wants. It is the embedded default generator, and with `malformed` it writes badly now and then, so that retries and
-rejections run for real.
+It sees messages only. From them it makes out what is asked (choose an option, rewrite, check, answer an instruction,
+or judge answers to one), solves that for instructions of the world (`miniature/world.py`), and answers in the words the
+prompt wants. It is the embedded default generator, and with `malformed` it writes badly now and then, so that retries
+and rejections run for real.
 """
 
 import random
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from open_instruct.core.errors import UserError
+from open_instruct.engines import _oracle_judge
 from open_instruct.engines.base import Completion, Request
 from open_instruct.miniature.world import (
     SIMPLE,
@@ -72,6 +73,8 @@ class Engine:
 
     def _read(self, asked: str, rules: str, rng: random.Random) -> str:
         """Make out what a prompt wants, and do it."""
+        if _oracle_judge.judges(asked):
+            return _oracle_judge.verdict(asked, rules) or _UNKNOWN
         if "#Text#:" in asked:
             return _extract(asked)
         if "#Text to count in#:" in asked:

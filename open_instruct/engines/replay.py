@@ -8,7 +8,7 @@ seed, after an unreadable answer), it fails and says so. Two kinds of rows are r
   file does not matter; of equal rows, it is the one whose `idx` is the request's key. Where no row fits, the request
   fails and says what the row of that `idx` is about. (Rows that do not say what they answer are taken by `idx` alone.)
 - our own, taken by their key: `{"key": 5, "step": "rewrite", "text": "...", "finish_reason": "stop"}`, with `"error"`
-  for a failed one.
+  for a failed one; and the journals of judges (`eval/judges`), whose answers are read as rows of that kind.
 
 Memory does not depend on the texts' length: where a row begins in its file is kept, 8 bytes a key and step, and for
 published rows a number for their first words, some 300 bytes.
@@ -67,6 +67,7 @@ class Engine:
         if not paths:
             raise UserError("engine replay: files is empty; name one or more files of stored completions")
         self._files: list[BinaryIO] = []
+        self._steps: dict[int, str] = {}  # what the answers in a file are for, where the file is a journal
         self._index: dict[str, array] = {}  # by step: for each key, where the row with its answer is
         self._starts: dict[str, dict[int, list[int]]] = {}  # _ORIGINAL or "respond_sit": keys by first words
         self._given: dict[str, bytearray] = {}  # by step: 1 for each request that had its answer
@@ -139,7 +140,12 @@ class Engine:
         """Index a file."""
         number = len(self._files)
         found = False
+        step = ""  # of a journal
         for where, offset, row in self._rows(path):
+            if "journal" in row:
+                step = self._steps[number] = _journal_step(row, where)
+                continue
+            row = _of_journal(row, step)
             key = _key(row, where)
             for step, text in _texts(row, where).items():
                 found = True
@@ -202,9 +208,28 @@ class Engine:
         return row["text"], row.get("finish_reason", "stop"), ""
 
     def _row(self, entry: int) -> dict:
-        file = self._files[entry >> _FILE_BITS]
+        number = entry >> _FILE_BITS
+        file = self._files[number]
         file.seek(entry & ((1 << _FILE_BITS) - 1))
-        return json.loads(file.readline().decode("utf-8-sig"))
+        return _of_journal(json.loads(file.readline().decode("utf-8-sig")), self._steps.get(number, ""))
+
+
+def _journal_step(row: dict, where: str) -> str:
+    """What the answers in a journal are for, from its first line."""
+    about = row.get("about")
+    if not isinstance(about, dict) or not isinstance(about.get("step"), str):
+        raise UserError(f"{where}: a journal that does not say of which step it is; expected {_EXPECTED}")
+    return about["step"]
+
+
+def _of_journal(row: dict, step: str) -> dict:
+    """A line of a journal as a row of our own; any other row as it is."""
+    if not step or "row" not in row:
+        return row
+    value = row["value"]
+    text = value.get("text", value.get("answer", "")) if isinstance(value, dict) else ""
+    failed = {} if text or not isinstance(value, dict) else {"finish_reason": "error", "error": value.get("failed", "")}
+    return {"key": row["row"], "step": step, "text": text, **failed}
 
 
 def content(options: dict[str, str]) -> str:
