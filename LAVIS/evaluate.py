@@ -9,7 +9,8 @@ Answers are kept as they come: killed, the same command goes on, on any number o
 
 from dataclasses import dataclass
 
-from lavis.config import Evaluation, read
+from lavis.config import read
+from lavis.settings import Evaluation
 from open_instruct.core.command import help_field, run
 
 

@@ -9,7 +9,8 @@ A run that was interrupted goes on from its last whole checkpoint when the same 
 
 from dataclasses import dataclass
 
-from lavis.config import Training, read
+from lavis.config import read
+from lavis.settings import Training
 from open_instruct.core.command import help_field, run
 
 

@@ -15,11 +15,11 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from lavis import prompts, results, trained
-from lavis.config import ARCHITECTURES, Evaluation
 from lavis.generation import Answers, respond
 from lavis.inputs import Encoder, load_processor
 from lavis.model import load_config
 from lavis.rows import Row, read_splits
+from lavis.settings import ARCHITECTURES, Evaluation
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError
 from open_instruct.core.only_run import only_run

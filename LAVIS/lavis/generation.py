@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import InstructBlipForConditionalGeneration
 
-from lavis.config import EvaluationRun
 from lavis.images import DamagedImage, read_image
 from lavis.inputs import Encoder
 from lavis.rows import Row
+from lavis.settings import EvaluationRun
 from open_instruct.core.journal import Journal
 
 Answer = dict[str, str]  # {"response": text}, or {"damaged": reason}

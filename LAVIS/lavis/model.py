@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, InstructBlipConfig, InstructBlipForConditionalGeneration
 
-from lavis.config import ARCHITECTURES, Model
+from lavis.settings import ARCHITECTURES, Model
 from open_instruct.core.errors import UserError
 
 

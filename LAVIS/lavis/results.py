@@ -14,11 +14,11 @@ from typing import Any
 
 from lavis import prompts
 from lavis.answers import Parts, parts_of
-from lavis.config import EvaluationRun
 from lavis.metrics.captions import bleu, rouge_l
 from lavis.metrics.match import exact_match, lenient_match
 from lavis.metrics.vqa import vqa_accuracy
 from lavis.rows import Row
+from lavis.settings import EvaluationRun
 from open_instruct.core.errors import UserError
 from open_instruct.core.intervals import clustered_interval, interval, standard_error
 from open_instruct.core.records import write_json, write_rows

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lavis.config import Dataset
+from lavis.settings import Dataset
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import read_rows
 

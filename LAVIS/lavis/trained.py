@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import InstructBlipForConditionalGeneration
 
-from lavis.config import Model
 from lavis.inputs import QFORMER_TOKENIZER, load_processor
 from lavis.model import load_config, load_model, merge_adapters
+from lavis.settings import Model
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import write_json
 from open_instruct.core.shards import whole_folder

@@ -23,9 +23,9 @@ from transformers import (
 )
 
 from lavis import trained
-from lavis.config import Training
 from lavis.examples import Examples
 from lavis.inputs import Encoder
+from lavis.settings import Training
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import write_json
 

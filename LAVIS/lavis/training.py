@@ -16,11 +16,11 @@ import transformers
 from transformers import set_seed
 
 from lavis import trained
-from lavis.config import ARCHITECTURES, Training
 from lavis.examples import FILE, Examples, noted
 from lavis.inputs import Encoder, load_processor
 from lavis.model import load_config
 from lavis.rows import Row, missing_images, read_splits
+from lavis.settings import ARCHITECTURES, Training
 from lavis.trainer import arguments, build_trainer, last_whole_checkpoint, trained_to_its_end
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError, full_disk_told

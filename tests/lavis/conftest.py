@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from lavis.config import BuildInfo, Dataset, Evaluation, EvaluationRun, Model, Storage, Training, TrainingRun
+from lavis.settings import BuildInfo, Dataset, Evaluation, EvaluationRun, Model, Storage, Training, TrainingRun
 from open_instruct.core.records import write_rows
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lavis.config import ARCHITECTURES, ROOT, Evaluation, Training, read
+from lavis.config import ROOT, read
+from lavis.settings import ARCHITECTURES, Evaluation, Training
 from open_instruct.core.errors import UserError
 
 PROJECTS = ROOT / "LAVIS" / "lavis" / "projects" / "instructblip"

@@ -10,12 +10,13 @@ from transformers import (
     T5Config,
 )
 
-from lavis.config import MODEL_CONFIGS, ROOT, Training, read
+from lavis.config import MODEL_CONFIGS, ROOT, read
 from lavis.images import read_image
 from lavis.inputs import Encoder, load_processor
 from lavis.miniature.base_model import make_model, make_processor
 from lavis.model import add_adapters, load_model, mark_trained, merge_adapters
 from lavis.rows import read_splits
+from lavis.settings import Training
 from open_instruct.core.errors import UserError
 
 

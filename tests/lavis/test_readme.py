@@ -7,10 +7,11 @@ import shlex
 from transformers import HfArgumentParser
 
 import eval.results
-from lavis.config import ROOT, Evaluation, Training, read
+from lavis.config import ROOT, read
 from lavis.data import instruct_data
 from lavis.evaluation import evaluate
 from lavis.rows import Row
+from lavis.settings import Evaluation, Training
 from lavis.training import train
 from open_instruct.core.records import read_rows, write_rows
 

@@ -11,11 +11,11 @@ from transformers import InstructBlipForConditionalGeneration, InstructBlipProce
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from lavis import trained
-from lavis.config import Model
 from lavis.images import read_image
 from lavis.inputs import Encoder, load_processor
 from lavis.miniature.base_model import make_model, make_processor
 from lavis.rows import read_splits
+from lavis.settings import Model
 from lavis.trainer import WHOLE, last_whole_checkpoint
 from lavis.training import describe, train
 from open_instruct.core.errors import UserError
