@@ -1,10 +1,9 @@
 """Evaluates an InstructBLIP on questions about pictures. `LAVIS/evaluate.py` is its command."""
 
 import dataclasses
-import os
-import sys
 import time
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,10 +15,11 @@ from transformers import set_seed
 
 from lavis import prompts, results, trained
 from lavis.generation import Answers, respond
-from lavis.inputs import Encoder, load_processor
+from lavis.inputs import encoder_of
 from lavis.model import load_config
+from lavis.processes import said_once, told_by_the_first
 from lavis.rows import Row, read_splits
-from lavis.settings import ARCHITECTURES, Evaluation
+from lavis.settings import Evaluation
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError
 from open_instruct.core.only_run import only_run
@@ -32,13 +32,7 @@ def evaluate(settings: Evaluation) -> None:
     Raises:
         UserError: model, rows or settings cannot be used, or another process is evaluating there.
     """
-    first = int(os.environ.get("RANK", "0")) == 0
-    try:
-        _evaluate(settings, first)
-    except UserError:
-        if first:
-            raise
-        sys.exit(1)  # every process finds the same mistake; one of them says so
+    said_once(lambda first: _evaluate(settings, first))
 
 
 def _evaluate(settings: Evaluation, first: bool) -> None:
@@ -49,22 +43,16 @@ def _evaluate(settings: Evaluation, first: bool) -> None:
     results.check_metric(run, rows)
     config = load_config(settings.model)
     asked = _asked(rows, settings)
-    depends_on = _depends_on(settings, files, len(rows))
     folder = Path(run.results_dir, run.run_name, run.benchmark)
+    cpu = run.device == "cpu" or not torch.cuda.is_available()
+    state = PartialState(cpu=cpu, timeout=timedelta(hours=2))  # a share may take longer than another
     with ExitStack() as stack:
+        depends_on = told_by_the_first(first, lambda: _depends_on(settings, files, len(rows)))
         if first:
             stack.enter_context(only_run(folder, "evaluation"))
             info = stack.enter_context(RunInfo(folder.parent, _told(settings), seed=run.seed))
-        cpu = run.device == "cpu" or not torch.cuda.is_available()
-        state = PartialState(cpu=cpu)
         set_seed(run.seed)
-        processor = load_processor(settings.model.pretrained, config.num_query_tokens)
-        encoder = Encoder(
-            processor,
-            decoder_only=ARCHITECTURES[settings.model.arch] != "t5",
-            max_prompt=settings.model.max_txt_len,
-            max_target=settings.model.max_output_txt_len,
-        )
+        encoder = encoder_of(settings.model, config)
         model = trained.load_trained(settings.model, torch.float32 if cpu or not run.amp else torch.bfloat16)
         model.eval().to(state.device)
         begin = time.monotonic()

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, InstructBlipProcessor, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, InstructBlipConfig, InstructBlipProcessor, PreTrainedTokenizerBase
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
+from lavis.settings import ARCHITECTURES, Model
 from open_instruct.core.errors import UserError
 
 QFORMER_TOKENIZER = "qformer_tokenizer"  # folder of a checkpoint, as transformers stores it
@@ -39,6 +40,20 @@ def load_processor(checkpoint: str, image_tokens: int) -> InstructBlipProcessor:
     except Exception as error:  # the libraries raise anything for a damaged file
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"{checkpoint}: its processor cannot be loaded: {reason}") from error
+
+
+def encoder_of(settings: Model, config: InstructBlipConfig) -> "Encoder":
+    """The encoder of rows for a model, with the checkpoint's processor and the lengths of the settings.
+
+    Raises:
+        UserError: see `load_processor`.
+    """
+    return Encoder(
+        load_processor(settings.pretrained, config.num_query_tokens),
+        decoder_only=ARCHITECTURES[settings.arch] != "t5",
+        max_prompt=settings.max_txt_len,
+        max_target=settings.max_output_txt_len,
+    )
 
 
 def _qformer_tokenizer(checkpoint: str) -> str:

@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import os
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,10 +16,11 @@ from transformers import set_seed
 
 from lavis import trained
 from lavis.examples import FILE, Examples, noted
-from lavis.inputs import Encoder, load_processor
+from lavis.inputs import encoder_of
 from lavis.model import load_config
+from lavis.processes import said_once, told_by_the_first
 from lavis.rows import Row, missing_images, read_splits
-from lavis.settings import ARCHITECTURES, Training
+from lavis.settings import Training
 from lavis.trainer import arguments, build_trainer, last_whole_checkpoint, trained_to_its_end
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError, full_disk_told
@@ -39,70 +39,68 @@ def train(settings: Training, merge_into: str = "") -> None:
         UserError: base, rows, pictures or settings cannot be used, the folder holds checkpoints of other ones, the disk
             is too small, or another process is training there.
     """
-    first = int(os.environ.get("RANK", "0")) == 0
-    try:
-        _train(settings, first)
-    except UserError:
-        if first:
-            raise
-        sys.exit(1)  # every process finds the same mistake; one of them says so
-    if merge_into and first:
-        trained.write_merged(dataclasses.replace(settings.model, finetuned=settings.run.output_dir), Path(merge_into))
-        print(f"whole checkpoint in {merge_into}")
+    said_once(lambda first: _train(settings, first, merge_into))
 
 
-def _train(settings: Training, first: bool) -> None:
+def _train(settings: Training, first: bool, merge_into: str) -> None:
     _quiet()
     run = settings.run
     folder = Path(run.output_dir)
     rows, files = read_splits(settings.datasets, run.train_splits, run.max_rows)
     config = load_config(settings.model)
-    description = describe(settings, files)
+    args = arguments(settings)  # processes find each other here
     with ExitStack() as stack:
-        if first:
-            stack.enter_context(only_run(folder, "training"))
-        if finished(folder, description) and (folder / trained.WEIGHTS).is_file():
+        description, start, done = told_by_the_first(first, lambda: _prepared(settings, rows, files, stack))
+        if done:
             if first:
                 print(f"{folder}: already finished with these settings; delete the folder to train again")
-            return
-        start = last_whole_checkpoint(run.output_dir, description) if first else None
-        if first:
-            _refuse_missing(rows)
-        args = arguments(settings)  # processes find each other here
-        start = _told_by_the_first(start)
-        processor = load_processor(settings.model.pretrained, config.num_query_tokens)
-        encoder = Encoder(
-            processor,
-            decoder_only=ARCHITECTURES[settings.model.arch] != "t5",
-            max_prompt=settings.model.max_txt_len,
-            max_target=settings.model.max_output_txt_len,
-        )
-        frozen_dtype = torch.bfloat16 if args.bf16 else torch.float32
-        model = trained.load_trained(settings.model, frozen_dtype)
-        if first:
-            info = stack.enter_context(RunInfo(folder, description, seed=run.seed))
-            print(_told(model, rows, args, start), flush=True)
-        stack.enter_context(full_disk_told(run.output_dir))
-        set_seed(run.seed)
-        begin = time.monotonic()
-        state = trained_to_its_end(start)
-        if state is None:
-            trainer = build_trainer(settings, args, model, Examples(rows, encoder, folder), encoder, description)
-            trainer.train(resume_from_checkpoint=start)
-            state = trainer.state
-        else:  # killed after its last step: nothing is left but to write the result
-            trained.put_on(model, Path(start))
-        if first:
-            trained.save(model, settings.model, folder)
-            info.add(**_results(state, rows, folder, time.monotonic() - begin))
+        else:
+            model = trained.load_trained(settings.model, torch.bfloat16 if args.bf16 else torch.float32)
+            if first:
+                info = stack.enter_context(RunInfo(folder, description, seed=run.seed))
+                print(_told(model, rows, args, start), flush=True)
+            stack.enter_context(full_disk_told(run.output_dir))
+            set_seed(run.seed)
+            begin = time.monotonic()
+            state = trained_to_its_end(start)
+            if state is None:
+                encoder = encoder_of(settings.model, config)
+                trainer = build_trainer(settings, args, model, Examples(rows, encoder, folder), encoder, description)
+                trainer.train(resume_from_checkpoint=start)
+                state = trainer.state
+            else:  # killed after its last step: nothing is left but to write the result
+                trained.put_on(model, Path(start))
+            if first:
+                trained.save(model, settings.model, folder)
+                info.add(**_results(state, rows, folder, time.monotonic() - begin))
+        if merge_into and first:
+            trained.write_merged(dataclasses.replace(settings.model, finetuned=run.output_dir), Path(merge_into))
+            print(f"whole checkpoint in {merge_into}")
+
+
+def _prepared(
+    settings: Training, rows: list[Row], files: list[str], stack: ExitStack
+) -> tuple[dict[str, Any], str | None, bool]:
+    """What the result depends on, the checkpoint to go on from, and whether the run is finished already.
+
+    Args:
+        stack: what holds until the end of the run: the lock on its folder.
+    """
+    folder = Path(settings.run.output_dir)
+    stack.enter_context(only_run(folder, "training"))
+    description = describe(settings, files)
+    if finished(folder, description) and (folder / trained.WEIGHTS).is_file():
+        return description, None, True
+    _refuse_missing(rows)
+    return description, last_whole_checkpoint(settings.run.output_dir, description), False
 
 
 def describe(settings: Training, files: list[str]) -> dict[str, Any]:
     """What the result depends on, as JSON can hold it: settings, and the contents of the rows and of the base."""
-    run = {name: value for name, value in dataclasses.asdict(settings.run).items() if name not in _HARMLESS}
+    model, run = dataclasses.asdict(settings.model), dataclasses.asdict(settings.run)
     plain = {
-        **{f"model.{name}": value for name, value in dataclasses.asdict(settings.model).items()},
-        **{f"run.{name}": value for name, value in run.items()},
+        **{f"model.{name}": value for name, value in model.items() if name not in _PATHS},
+        **{f"run.{name}": value for name, value in run.items() if name not in _HARMLESS},
         "rows": [checkpoint.file_digest(Path(file)) for file in files],
         "base": _base_digest(settings.model.pretrained),
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
@@ -112,6 +110,7 @@ def describe(settings: Training, files: list[str]) -> dict[str, Any]:
     return json.loads(json.dumps(plain))
 
 
+_PATHS = ("pretrained", "finetuned")  # their contents count; the same ones may be elsewhere by now
 # Where things go, what is told and how fast it is leave the trained weights as they are.
 _HARMLESS = frozenset(
     ("output_dir", "num_workers", "save_steps", "save_total_limit", "logging_steps", "report_to", "device")
@@ -129,16 +128,6 @@ def _refuse_missing(rows: list[Row]) -> None:
             f"{len(missing):,} images are not there, such as {missing[0]}. Bring them (bash LAVIS/download_vqa.sh), "
             "correct build_info.images.storage, or make the rows again with --images FOLDER, which leaves theirs out"
         )
-
-
-def _told_by_the_first(value: Any) -> Any:
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    told = [value]
-    if PartialState().num_processes > 1:
-        broadcast_object_list(told)
-    return told[0]
 
 
 def _told(model: torch.nn.Module, rows: list[Row], args: transformers.TrainingArguments, start: str | None) -> str:
