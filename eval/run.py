@@ -100,7 +100,7 @@ def main(settings: Settings) -> None:
                         results.drop(output / one.name)
                     asking.ask(
                         [(one, task, output / one.name, depends_on[one.name]) for one, task in tasks],
-                        partial(backend.open_model, plan),
+                        partial(backend.open_model, plan, _needs(missing)),
                         asking.How(model_depends_on, settings.seed, settings.limit, settings.batch_size),
                     )
                 judging.judge(chosen, judge, output)

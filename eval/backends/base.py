@@ -1,8 +1,8 @@
 """The contract of a backend: a module of this folder with three functions, and what they are given.
 
-    check(plan, needs)   refuses what cannot work, before anything is loaded
-    identity(plan)       what the model's answers depend on, for results and journals to compare
-    open_model(plan)     a model of lm-evaluation-harness (`lm_eval.api.model.LM`)
+    check(plan, needs)         refuses what cannot work, before anything is loaded
+    identity(plan)             what the model's answers depend on, for results and journals to compare
+    open_model(plan, needs)    a model of lm-evaluation-harness (`lm_eval.api.model.LM`)
 
 A model may have, beyond what lm-evaluation-harness asks for, a method `answers(kind, requests, draws)` that yields
 (place, answer) as the answers come: then each is on the disk at once (`eval/resume.py`). And a method `close`.
@@ -47,3 +47,6 @@ class Needs:
     rolling: tuple[str, ...] = ()
     plain: tuple[str, ...] = ()
     chat: tuple[str, ...] = ()
+
+
+NONE = Needs()

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from eval.backends.base import Needs, Plan
+from eval.backends.base import NONE, Needs, Plan
 from eval.backends.window import SPARE
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError
@@ -36,7 +36,7 @@ def identity(plan: Plan) -> dict[str, Any]:
     return {**found, "batch_size": plan.batch_size, "device": device}
 
 
-def open_model(plan: Plan) -> Any:
+def open_model(plan: Plan, needs: Needs = NONE) -> Any:
     """lm_eval's own model for transformers.
 
     Raises:
@@ -48,7 +48,7 @@ def open_model(plan: Plan) -> Any:
 
     transformers.logging.set_verbosity_error()
     logging.getLogger("lm_eval.models.huggingface").setLevel(logging.ERROR)  # warns of a model that is loaded already
-    checkpoint.load_tokenizer(plan.model)  # a damaged one is told here; HFLM wants to load it itself
+    tokenizer, _ = checkpoint.load_tokenizer(plan.model)  # by name, HFLM would load one that never writes a first token
     model = checkpoint.load_model(plan.model, plan.dtype)
     ends = model.generation_config.eos_token_id
     # What the checkpoint suggests (top_p, a penalty) must not mix with what a task asks for.
@@ -60,7 +60,7 @@ def open_model(plan: Plan) -> Any:
         raise UserError(f"--device {device}: not usable for this model ({str(error).splitlines()[0]})") from error
     found = HFLM(
         pretrained=model,
-        tokenizer=plan.model,
+        tokenizer=tokenizer,
         batch_size=plan.batch_size,
         add_bos_token=False,  # the chat template puts in every special token that belongs there
         softmax_dtype="float32",  # likelihoods in bfloat16 would have three digits

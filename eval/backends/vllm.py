@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.backends.base import Needs, Plan
+from eval.backends.base import NONE, Needs, Plan
 from eval.backends.window import SPARE
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError
@@ -50,7 +50,7 @@ def identity(plan: Plan) -> dict[str, Any]:
     return {"checkpoint": found.pop("content"), "dtype": plan.dtype, "engine": {**found, "path": ""}}
 
 
-def open_model(plan: Plan) -> Any:
+def open_model(plan: Plan, needs: Needs = NONE) -> Any:
     """The model, loaded.
 
     Raises:

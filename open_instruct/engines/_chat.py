@@ -18,6 +18,7 @@ from open_instruct.engines.base import Completion, Request
 
 CHARACTERS_A_TOKEN = 4
 TOO_LONG = "the prompt is longer than the model's window"
+FILTERED = "the provider's filter refused it"
 REFUSED = "the server refuses the request"
 
 _OURS = ("model", "messages", "n", "stream")
@@ -206,8 +207,13 @@ def refusal_reason(refused: Refused) -> str:
     if is_too_long(refused):
         return f"{TOO_LONG}: {refused}"
     if _FILTER.search(f"{refused.code} {refused}"):
-        return f"the provider's filter refused it: {refused}"
+        return f"{FILTERED}: {refused}"
     return f"{REFUSED} (HTTP {refused.status}): {refused}"
+
+
+def is_filtered(reason: str) -> bool:
+    """Whether that is why there is no answer: the provider will not have this text read or written."""
+    return reason.startswith(FILTERED)
 
 
 def is_about_the_row(refused: Refused) -> bool:

@@ -82,6 +82,31 @@ class Engine:
         """Yield the completions as they come from the server."""
         return self._concurrent.stream(requests, self._answer, self._settings.in_flight)
 
+    def post(self, path: str, bodies: Iterable[tuple[int, dict]]) -> Iterator[tuple[int, dict | str]]:
+        """Send requests of another kind to the same server, for who needs more of it than chat (evaluation).
+
+        Args:
+            path: behind the base URL: "completions".
+            bodies: a key that comes back, and what is sent, as JSON.
+
+        Yields:
+            Key and the server's answer, as they come; instead of an answer the reason, in words, why there is none.
+        """
+
+        async def once(body: dict) -> dict:
+            return self._server.object(await self._server.ask("POST", path, data=encode_json(body), headers=_JSON))
+
+        async def answer(keyed: tuple[int, dict]) -> tuple[int, dict | str]:
+            key, body = keyed
+            try:
+                return key, await self._server.insist(lambda: once(body))
+            except Trouble as trouble:
+                return key, f"{trouble}; asked {trouble.tries} times"
+            except Refused as refused:
+                return key, _chat.refusal_reason(refused)
+
+        return self._concurrent.stream(bodies, answer, self._settings.in_flight)
+
     def close(self) -> None:
         """Close the connections."""
         self._concurrent.give_up()  # first, or it would find its connections closed

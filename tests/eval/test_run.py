@@ -30,7 +30,7 @@ def settings(checkpoint, output, **more):
 @pytest.fixture
 def no_loading(monkeypatch):
     """From now on, loading a model is a failure."""
-    monkeypatch.setattr(hf, "open_model", lambda plan: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(hf, "open_model", lambda plan, needs: pytest.fail("the model was loaded"))
 
 
 def test_a_run_leaves_predictions_figures_and_how_it_was_made(checkpoint, eval_data, tmp_path, capsys):
@@ -156,7 +156,7 @@ def test_figures_of_the_model_before_do_not_outlive_the_start(checkpoint, eval_d
     template = model / "chat_template.jinja"
     template.write_text(template.read_text() + "{# trained again #}")
     with monkeypatch.context() as killed:
-        killed.setattr(hf, "open_model", lambda plan: sys.exit("killed"))
+        killed.setattr(hf, "open_model", lambda plan, needs: sys.exit("killed"))
         with pytest.raises(SystemExit):
             main(settings(model, output))
     assert list(read_run(output)) == ["miniature_pairs"]  # which this command was not about
@@ -168,7 +168,7 @@ def test_a_run_that_was_killed_at_its_very_end_is_finished_without_loading(
     main(settings(checkpoint, tmp_path))
     path = tmp_path / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "running"}))
-    monkeypatch.setattr(hf, "open_model", lambda plan: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(hf, "open_model", lambda plan, needs: pytest.fail("the model was loaded"))
     main(settings(checkpoint, tmp_path))
     assert json.loads(path.read_text())["status"] == "finished"
 
