@@ -16,7 +16,7 @@ from eval.judges._items import Item
 from eval.judges._prompt import Prompt, load
 from eval.results import Metric
 from open_instruct.core import checkpoint
-from open_instruct.core.asking import BadAnswer, ask
+from open_instruct.core.asking import BadAnswer, Step, ask
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
 from open_instruct.core.progress import Prices
@@ -92,7 +92,7 @@ class Kind:
         if not engine:
             raise UserError(f"no judge is named for the kind {self.name}; engines that can judge: {', '.join(names())}")
         check_options(engine, options)
-        load(self.name)
+        self.check_prompt()
         if self.compares and not reference:
             raise UserError(f"the judge {self.name} compares with a reference model: name its answers with --reference")
         if self.compares and not Path(reference).exists():
@@ -102,6 +102,10 @@ class Kind:
             checkpoint.check(Path(path))
         else:
             open_engine(engine, options).close()
+
+    def check_prompt(self) -> None:
+        """Refuse a kind whose prompt is not there."""
+        load(self.name)
 
     def judge(self, folder: Path, engine: str, options: list[str], reference: str) -> None:
         """See `eval.judges.judge`."""
@@ -120,68 +124,93 @@ class Kind:
             Counts and costs, as they stand in metrics.json under "judges".
         """
         prompt = load(asking.prompt or self.name, asking.prompts)
-        judge = identity(asking.engine, asking.options)
-        with self._journal(items, folder, judge, prompt, asking.seed) as journal:
-            step = _Step(self.name, prompt)
-            requests = list(self._requests(items))
-            if len(journal) < len(requests):
-                engine = open_engine(asking.engine, asking.options)
-                try:
-                    ask(
-                        step,
-                        lambda: enumerate(requests),
-                        len(requests),
-                        journal,
-                        engine,
-                        Sampling(max_tokens=prompt.max_tokens, seed=asking.seed),
-                        asking.attempts,
-                        self.name,
-                        asking.prices,
-                    )
-                finally:
-                    engine.close()
-            answers = [journal.get(number) for number in range(len(requests))]
-            path = journal.path
-        _refuse_silence(answers, self.name, path)
+        requests = list(self._requests(items))
+        about = {"input": _items.digest(items), "prompt": prompt.digest}
+        asked = collect(_Step(self.name, prompt), requests, prompt.max_tokens, folder, asking, about)
         each = len(requests) // len(items)
-        verdicts = [_read(prompt, answer) for answer in answers]
-        by_item = [verdicts[at : at + each] for at in range(0, len(verdicts), each)]
-        outcome = self.outcome(items, by_item)
-        tokens_in, tokens_out = (sum(answer["tokens"][place] for answer in answers) for place in (0, 1))
-        facts = {
-            **outcome.facts,
-            "engine": judge,
-            "prompt": f"{asking.prompt or self.name} {prompt.digest}",
-            "requests": len(requests),
-            "unreadable_requests": sum(isinstance(verdict, str) for verdict in verdicts),
-            "tokens_in": tokens_in,
-            "tokens_out": tokens_out,
-            "cost": round(asking.prices.cost(tokens_in, tokens_out), 4) if asking.prices else None,
-            "journal": Path(path).name,
-        }
+        verdicts = [_read(prompt, answer) for answer in asked.answers]
+        outcome = self.outcome(items, [verdicts[at : at + each] for at in range(0, len(verdicts), each)])
+        name = f"{asking.prompt or self.name} {prompt.digest}"
+        facts = {**outcome.facts, **asked.facts(asking, name, sum(isinstance(one, str) for one in verdicts))}
         lines = [{"id": item.id, **said} for item, said in zip(items, outcome.verdicts, strict=True)]
         _figures.join(folder, self.name, outcome.figures, outcome.items, lines, facts)
         return facts
-
-    def _journal(self, items: list[Item], folder: Path, judge: dict[str, str], prompt: Prompt, seed: int) -> Journal:
-        """Its name says what it depends on: verdicts on other answers, or of another judge, stay beside it."""
-        about = {
-            "step": self.name,
-            "input": _items.digest(items),
-            "prompt": prompt.digest,
-            "engine": judge,
-            "seed": seed,
-        }
-        return Journal(folder / f"judge-{self.name}-{_short_digest(about)}.journal.jsonl", about)
 
     def _requests(self, items: list[Item]) -> Iterator[dict[str, str]]:
         for item in items:
             yield from self.shown(item)
 
-    def plan(self, items: list[Item], asking: Asking) -> list[tuple[Message, ...]]:
-        """What would be asked, were nothing asked before."""
+    def plan(self, items: list[Item], asking: Asking) -> tuple[list[tuple[Message, ...]], int]:
+        """What would be asked, were nothing asked before, and about how many tokens an answer has."""
         prompt = load(asking.prompt or self.name, asking.prompts)
-        return [prompt.messages(number, shown) for number, shown in enumerate(self._requests(items))]
+        return [
+            prompt.messages(number, shown) for number, shown in enumerate(self._requests(items))
+        ], prompt.answer_tokens()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a judge answered: what the journal holds of each request, the journal's file, and who judged."""
+
+    answers: list[dict[str, Any]]
+    journal: Path
+    judge: dict[str, str]
+
+    def facts(self, asking: Asking, prompt: str, unreadable: int) -> dict[str, Any]:
+        """What was asked, and what it cost, for metrics.json."""
+        tokens_in, tokens_out = (sum(answer["tokens"][place] for answer in self.answers) for place in (0, 1))
+        return {
+            "engine": self.judge,
+            "prompt": prompt,
+            "requests": len(self.answers),
+            "unreadable_requests": unreadable,
+            "tokens_in": tokens_in,
+            "tokens_out": tokens_out,
+            "cost": round(asking.prices.cost(tokens_in, tokens_out), 4) if asking.prices else None,
+            "journal": self.journal.name,
+        }
+
+
+def collect(
+    step: Step, requests: list[Any], max_tokens: int, folder: Path, asking: Asking, about: dict[str, Any]
+) -> Asked:
+    """Ask the judge about every request that its journal does not hold yet.
+
+    The journal's name says what it depends on: verdicts on other answers, or of another judge, stay beside it.
+
+    Args:
+        step: how a request is shown, and how its answer is read.
+        max_tokens: of the longest answer.
+        folder: where the journal lies.
+        about: what the verdicts depend on beside the judge: the items, and the prompt.
+
+    Raises:
+        UserError: the engine cannot be opened or fails for all, or nothing that the judge wrote can be read.
+    """
+    judge = identity(asking.engine, asking.options)
+    about = {"step": step.name, **about, "engine": judge, "seed": asking.seed}
+    digest = hashlib.sha256(encode_json(about)).hexdigest()[:12]
+    with Journal(folder / f"judge-{step.name}-{digest}.journal.jsonl", about) as journal:
+        if len(journal) < len(requests):
+            engine = open_engine(asking.engine, asking.options)
+            try:
+                ask(
+                    step,
+                    lambda: enumerate(requests),
+                    len(requests),
+                    journal,
+                    engine,
+                    Sampling(max_tokens=max_tokens, seed=asking.seed),
+                    asking.attempts,
+                    step.name,
+                    asking.prices,
+                )
+            finally:
+                engine.close()
+        answers = [journal.get(number) for number in range(len(requests))]
+        path = Path(journal.path)
+    _refuse_silence(answers, step.name, path)
+    return Asked(answers, path, judge)
 
 
 @dataclass(frozen=True)
@@ -214,7 +243,7 @@ def _read(prompt: Prompt, answer: dict[str, Any]) -> Verdict | str:
         return str(reason)
 
 
-def _refuse_silence(answers: list[dict[str, Any]], kind: str, path: str) -> None:
+def _refuse_silence(answers: list[dict[str, Any]], kind: str, path: Path) -> None:
     """A judge of whom nothing can be read gives no figures: the settings are wrong, and not the answers."""
     reasons = [answer["failed"] for answer in answers if "failed" in answer]
     if len(reasons) == len(answers):
@@ -223,7 +252,3 @@ def _refuse_silence(answers: list[dict[str, Any]], kind: str, path: str) -> None
             f"{path}: none of the {len(answers):,} verdicts of the judge {kind} can be read, the first because: "
             f"{first}. Mend the engine or the prompt, and delete the file to ask again"
         )
-
-
-def _short_digest(about: dict[str, Any]) -> str:
-    return hashlib.sha256(encode_json(about)).hexdigest()[:12]

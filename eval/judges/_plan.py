@@ -1,23 +1,19 @@
 """A dry run: how many requests a judge would be sent, how many tokens these are, and what they cost.
 
 Requests and prompt tokens are counted, at 4 characters a token; an answer is taken to be as long as the longest example
-of the prompt.
+of the prompt, or else as its limit.
 """
 
 from eval.judges._items import Item
 from eval.judges._llm import Asking, Kind
-from eval.judges._prompt import Prompt, load
-
-CHARACTERS_A_TOKEN = 4  # of English under the tokenizers of large models, rounded down
-_SHORTEST = 16  # tokens of a verdict where the prompt has no example
+from eval.judges._prompt import CHARACTERS_A_TOKEN
 
 
 def table(kind: Kind, items: list[Item], asking: Asking) -> str:
     """The plan for a terminal."""
-    prompt = load(asking.prompt or kind.name, asking.prompts)
-    asked = kind.plan(items, asking)
+    asked, answer_tokens = kind.plan(items, asking)
     tokens_in = sum(len(message["content"]) for messages in asked for message in messages) // CHARACTERS_A_TOKEN
-    tokens_out = len(asked) * _answer_tokens(prompt)
+    tokens_out = len(asked) * answer_tokens
     lines = [
         f"dry run: nothing is asked. {len(items):,} rows for the judge {kind.name} ({asking.engine})",
         "",
@@ -31,12 +27,7 @@ def table(kind: Kind, items: list[Item], asking: Asking) -> str:
         [
             *lines,
             "",
-            f"- tokens are counted at {CHARACTERS_A_TOKEN} characters each; answers as long as the prompt's examples",
+            f"- tokens are counted at {CHARACTERS_A_TOKEN} characters each; answers as long as the prompt's",
             "- verdicts that are journaled already cost nothing again; ones that cannot be read are asked again",
         ]
     )
-
-
-def _answer_tokens(prompt: Prompt) -> int:
-    answers = [message["content"] for message in prompt.orders[0] if message["role"] == "assistant"]
-    return max(map(len, answers)) // CHARACTERS_A_TOKEN + 1 if answers else _SHORTEST

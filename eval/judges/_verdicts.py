@@ -12,7 +12,7 @@ from typing import Any
 from open_instruct.core.asking import BadAnswer
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)  # many models put JSON in one
-# GPT-4 Turbo as SeqEval's authors used it left brackets out in 11 of 805 verdicts; what these say is plain all the same.
+# The judge of SeqEval's authors left brackets out in 11 of 805 verdicts; what these say is plain all the same.
 _SHORT = re.compile(r"\[{0,2}\s*(Yes|No)\s*,\s*(\d+(?:\.\d+)?)\s*\]{0,2}")
 _MOST_TASKS = 50  # more is a judge that repeats itself
 
