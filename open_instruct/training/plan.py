@@ -49,7 +49,11 @@ class Shape:
 
 
 def shape_of(config: PretrainedConfig, adapter: LoraConfig | None) -> Shape:
-    """Counted on a model without memory for its weights."""
+    """Counted on a model without memory for its weights.
+
+    Raises:
+        UserError: the adapter is none for this model.
+    """
     model = without_weights(config)
     parameters = sum(weights.numel() for weights in model.parameters())
     embedding = model.get_input_embeddings().weight.numel()
@@ -57,7 +61,11 @@ def shape_of(config: PretrainedConfig, adapter: LoraConfig | None) -> Shape:
     tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
     linear = parameters - embedding - (0 if tied or config.tie_word_embeddings else head)
     if adapter is not None:
-        model = get_peft_model(model, adapter, low_cpu_mem_usage=True)
+        try:
+            model = get_peft_model(model, adapter, low_cpu_mem_usage=True)
+        except ValueError as error:  # such as dropout where an adapter of experts knows none
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"no such adapter for a model of type {config.model_type!r}: {reason}") from error
     text = config.get_text_config()
     heads = getattr(text, "num_attention_heads", 1)
     return Shape(

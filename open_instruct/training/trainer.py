@@ -19,6 +19,7 @@ from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError
 from open_instruct.training import plan
 from open_instruct.training.adapters import adapter_config, load_in_4_bits
+from open_instruct.training.leaks import RefuseLeaks
 from open_instruct.training.packing import PackedRows, real_tokens
 from open_instruct.training.resume import MarkWholeCheckpoint
 from open_instruct.training.settings import Settings, Training
@@ -69,6 +70,8 @@ def build_trainer(
     _check_split(plan.sharding_of(training).name, trainer.accelerator.distributed_type)
     if training.packing and "flash" not in model.config._attn_implementation:
         trainer.data_collator = PackedRows(tokenizer.pad_token_id)
+    if training.packing:
+        trainer.add_callback(RefuseLeaks(trainer))
     trainer.speed = speed
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
