@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tqdm import tqdm
@@ -172,7 +173,8 @@ def _package() -> Any:
         raise UserError(
             f"the package alpaca_eval is missing ({error}): pip install -r requirements.txt in this environment"
         ) from error
-    alpaca_eval.utils.tqdm = partial(tqdm, disable=True)  # it would count one chunk, across our own line
+    # Its bar would count one chunk, across our own line.
+    alpaca_eval.utils.tqdm = SimpleNamespace(tqdm=partial(tqdm, disable=True))
     return alpaca_eval
 
 
