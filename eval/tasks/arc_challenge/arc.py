@@ -34,6 +34,11 @@ def items(folder: str, **_settings: Any) -> dict[str, Dataset]:
     return {split: Dataset.from_list(_questions(f"{folder}/{split}.json")) for split in ("test", "train")}
 
 
+def asked(item: dict[str, Any]) -> str:
+    """The question up to the answer; its choices are not shown."""
+    return f"Question: {item['question']}\nAnswer:"
+
+
 def _questions(file: str) -> list[dict[str, Any]]:
     return [
         {"id": str(row.get("id", number)), **_question(row, where)}

@@ -41,7 +41,7 @@ def items(folder: str, per_task: int = 0, **_settings: Any) -> dict[str, Dataset
     rows = [
         {
             "task": task,
-            "description": _prompt(_prompts(folder, task))[0],
+            "description": _prompt(_prompts(folder, task))[0] + "\n\n",
             "shown": _prompts(folder, task),
             **questions[number],
             "id": f"{task}-{questions[number]['id']}",
@@ -51,6 +51,21 @@ def items(folder: str, per_task: int = 0, **_settings: Any) -> dict[str, Dataset
         if number < len(questions)
     ]
     return {"test": Dataset.from_list(rows)}
+
+
+def asked(item: dict[str, str]) -> str:
+    """The question up to the answer; of an example, too."""
+    return f"Q: {item['input']}\nA:"
+
+
+def asked_to_work_out(item: dict[str, str]) -> str:
+    """The question up to the first step of its solution."""
+    return f"{asked(item)} {_STEPS}\n"
+
+
+def solution(example: dict[str, str]) -> str:
+    """The worked solution of an example."""
+    return example["solution"]
 
 
 def score_worked_out(item: dict[str, Any], responses: list[str]) -> dict[str, float]:

@@ -5,21 +5,22 @@ questions, too), by category and by subject. The answer is the likeliest of the 
 """
 
 import csv
-import io
 import logging
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
 from eval import local_data
-from eval.scoring.data_files import MADE_BY, data_file, read_text
+from eval.scoring.data_files import MADE_BY, data_file
 from eval.scoring.harness import mmlu_categories
 from eval.scoring.shots import OfItsFile
 from open_instruct.core.errors import UserError
 
 _LETTERS = "ABCD"
-_HEADER = ["question", "choice0", "choice1", "choice2", "choice3", "answer"]
+_HEADING = "The following are multiple choice questions (with answers) about {subject}.\n\n"
+_COLUMNS = ["question", "choice0", "choice1", "choice2", "choice3", "answer"]
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +42,7 @@ def items(folder: str, **_settings: Any) -> dict[str, Dataset]:
             "id": f"{subject}-{number}",
             "subject": subject,
             "category": mmlu_categories()[subject],
+            "header": _HEADING.format(subject=subject.replace("_", " ")),
             "shown": _examples(folder, subject),
             **tests[subject][number],
         }
@@ -49,6 +51,12 @@ def items(folder: str, **_settings: Any) -> dict[str, Dataset]:
         if number < len(tests[subject])
     ]
     return {"test": Dataset.from_list(rows)}
+
+
+def asked(item: dict[str, Any]) -> str:
+    """The question with its four choices by letter, up to the answer; of an example, too."""
+    choices = "\n".join(f"{letter}. {text}" for letter, text in zip(_LETTERS, item["choices"], strict=True))
+    return f"{item['question'].strip()}\n{choices}\nAnswer:"
 
 
 def score(item: dict[str, Any], likelihoods: list[tuple[float, bool]]) -> dict[str, float]:
@@ -82,8 +90,8 @@ def _questions(file: str) -> list[dict[str, Any]]:
     """The rows of a file: the released form (no header, letters) or that of the hub's copy (header, 0 to 3)."""
     path = data_file(file)
     found = []
-    for number, row in enumerate(csv.reader(io.StringIO(read_text(path), newline="")), start=1):
-        if number == 1 and row == _HEADER:
+    for number, row in enumerate(_cells(path), start=1):
+        if number == 1 and row == _COLUMNS:
             continue
         answer = row[5].strip() if len(row) == 6 else ""
         if answer not in (*_LETTERS, *"0123") or not row[0].strip():
@@ -95,6 +103,15 @@ def _questions(file: str) -> list[dict[str, Any]]:
     if not found:
         raise UserError(f"{path}: no questions in it. Fetch the file again: {MADE_BY}")
     return found
+
+
+def _cells(path: Path) -> list[list[str]]:
+    """The rows of a table; line ends within a question stay what they are."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a table in UTF-8 ({error}). Fetch the file again: {MADE_BY}") from error
 
 
 class OfItsSubject(OfItsFile):
