@@ -85,6 +85,8 @@ def build_trainer(
         callbacks=[_MarkWhole(description), _Tell()],
     )
     trainer.settings = settings
+    if not encoder.decoder_only:  # T5 takes the mean over a pass itself, whatever number of tokens it is told
+        trainer.model_accepts_loss_kwargs = False
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     return trainer

@@ -184,12 +184,30 @@ def test_adapters_are_trained_stored_and_merged_into_a_whole_checkpoint(world, t
         trained.write_merged(world.model(finetuned=str(tmp_path / "run")), tmp_path / "merged")
 
 
-def test_an_encoder_decoder_trains_too(world, tmp_path):
-    """As the FlanT5 models: the target goes to the decoder."""
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory):
+    """Settings of a model with an encoder and a decoder, as the FlanT5 models."""
+    folder = tmp_path_factory.mktemp("t5")
     processor = make_processor(image_tokens=4)
-    make_model(processor, width=24, layers=1, encoder_decoder=True).save_pretrained(tmp_path / "t5")
-    processor.save_pretrained(tmp_path / "t5")
-    model = {"pretrained": str(tmp_path / "t5"), "arch": "blip2_t5_instruct"}
-    train(world.training(tmp_path / "run", model=model, max_steps=3, gradient_checkpointing=True))
+    make_model(processor, width=24, layers=1, encoder_decoder=True).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return {"pretrained": str(folder), "arch": "blip2_t5_instruct"}
+
+
+def test_an_encoder_decoder_trains_too(world, t5, tmp_path):
+    train(world.training(tmp_path / "run", model=t5, max_steps=3, gradient_checkpointing=True))
     results = results_of(tmp_path / "run")
     assert results["steps"] == 3 and results["last_loss"] < results["first_loss"]
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_accumulated_passes_are_one_step_over_all_their_rows(kind, world, t5, tmp_path):
+    """The same rows in one pass and in three: equal losses and gradient norms."""
+    found = []
+    for name, passes in (("one", 1), ("three", 3)):
+        batch = {"batch_size_train": 12 // passes, "accum_grad_iters": passes, "max_steps": 1, "save_steps": 1}
+        train(world.training(tmp_path / name, model=t5 if kind == "t5" else None, max_grad_norm=1e9, **batch))
+        state = json.loads((tmp_path / name / "checkpoint-1" / "trainer_state.json").read_text())
+        found.append([state["log_history"][0][key] for key in ("loss", "grad_norm")])
+    # T5's own loss is a mean over each pass, whose numbers of tokens differ a little
+    assert found[1] == pytest.approx(found[0], rel=0.05 if kind == "t5" else 1e-3)

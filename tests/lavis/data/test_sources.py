@@ -125,3 +125,10 @@ def test_questions_given_as_annotations_are_told(tmp_path):
         read_annotations(written(tmp_path / "q.json", OFFICIAL))
     with pytest.raises(UserError, match="none.json: cannot be read: No such file"):
         read_annotations(str(tmp_path / "none.json"))
+
+
+def test_real_captions_are_read(shared):
+    """1,000 captions of COCO's validation pictures, as captioning results are handed in."""
+    captions = read_captions([str(shared / "data" / "vl" / "captions_val2014_fakecap_results.json")])
+    assert len(captions.texts) == 1000
+    assert captions.texts[404464] == ["black and white photo of a man standing in front of a building"]
