@@ -46,10 +46,17 @@ def encoder_of(settings: Model, config: InstructBlipConfig) -> "Encoder":
     """The encoder of rows for a model, with the checkpoint's processor and the lengths of the settings.
 
     Raises:
-        UserError: see `load_processor`.
+        UserError: see `load_processor`; or tokenizer and model know different image tokens.
     """
+    processor = load_processor(settings.pretrained, config.num_query_tokens)
+    image_token = processor.tokenizer.convert_tokens_to_ids(processor.image_token.content)
+    if image_token != config.image_token_index:
+        raise UserError(
+            f"{settings.pretrained}: the image token is {image_token} in the tokenizer and {config.image_token_index} in "
+            "config.json, so pictures would not be seen. Copy both from one checkpoint, or download it again"
+        )
     return Encoder(
-        load_processor(settings.pretrained, config.num_query_tokens),
+        processor,
         decoder_only=ARCHITECTURES[settings.arch] != "t5",
         max_prompt=settings.max_txt_len,
         max_target=settings.max_output_txt_len,

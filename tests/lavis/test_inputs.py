@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from lavis.images import read_image
-from lavis.inputs import IGNORED, Encoder, load_processor
+from lavis.inputs import IGNORED, Encoder, encoder_of, load_processor
+from lavis.model import load_config
 from open_instruct.core.errors import UserError
 
 TEXT, TARGET = "First describe this image then answer the question: what is above the red circle?", "Answer: red"
@@ -72,6 +73,14 @@ def test_long_texts_are_cut_off_and_counted(processor, image):
 def test_a_checkpoint_without_processor_is_refused_in_one_line(tmp_path):
     with pytest.raises(UserError, match="its processor cannot be loaded"):
         load_processor(str(tmp_path), 4)
+
+
+def test_a_tokenizer_of_another_checkpoint_is_refused(world):
+    config = load_config(world.model())
+    assert encoder_of(world.model(), config).max_prompt == 128
+    config.image_token_index += 1
+    with pytest.raises(UserError, match="the image token is 3 in the tokenizer and 4 in config.json"):
+        encoder_of(world.model(), config)
 
 
 def test_pictures_of_any_size_get_the_models(processor):
