@@ -52,8 +52,8 @@ def encoder_of(settings: Model, config: InstructBlipConfig) -> "Encoder":
     image_token = processor.tokenizer.convert_tokens_to_ids(processor.image_token.content)
     if image_token != config.image_token_index:
         raise UserError(
-            f"{settings.pretrained}: the image token is {image_token} in the tokenizer and {config.image_token_index} in "
-            "config.json, so pictures would not be seen. Copy both from one checkpoint, or download it again"
+            f"{settings.pretrained}: the image token is {image_token} in the tokenizer and {config.image_token_index} "
+            "in config.json, so pictures would not be seen. Copy both from one checkpoint, or download it again"
         )
     return Encoder(
         processor,
