@@ -3,9 +3,11 @@
 - all benchmarks: the leading figures, a bar a run, where there is more than one benchmark;
 - by position: of a benchmark whose metrics have a `position`;
 - by part: a metric NAME_PART without a title of its own is the titled metric NAME over a part of the items, such as
-  `exact_match_de` of `exact_match`; three parts and more make a plot.
+  `exact_match_de` of `exact_match`; three parts and more make a plot. Parts that are numbered, such as `following_of_2`
+  and `following_of_3`, make a plot of their own.
 """
 
+import re
 from dataclasses import dataclass
 
 from eval.bars import Bar, across
@@ -73,7 +75,7 @@ def parts(runs: Runs, colours: dict[str, str]) -> list[Plot]:
     """Of each titled metric that is also given for three parts of the items or more."""
     plots = []
     for result in _by_order(runs):
-        for name, of_parts in _parts(result).items():
+        for (name, word), of_parts in _parts(result).items():
             rows: list[tuple[str, list[Bar]]] = []
             for part, key in of_parts:
                 bars = [
@@ -82,20 +84,23 @@ def parts(runs: Runs, colours: dict[str, str]) -> list[Plot]:
                     if result.benchmark in found and key in found[result.benchmark].metrics
                 ]
                 rows.append((part, bars))
-            title = f"{result.title}: {result.metrics[name].title}"
+            title = f"{result.title}: {result.metrics[name].title}{f', {word} …' if word else ''}"
             plots.append(Plot(title, across(title, rows, as_bars=False), _any_partial(rows)))
     return plots
 
 
-def _parts(result: Result) -> dict[str, list[tuple[str, str]]]:
-    """By titled metric, its parts and their metrics, in the order of the results."""
+def _parts(result: Result) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """By titled metric and the word that numbered parts share, the parts and their metrics, in the results' order."""
     titled = [name for name, metric in result.metrics.items() if metric.title]
-    found: dict[str, list[tuple[str, str]]] = {}
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for key, metric in result.metrics.items():
         whole = max((name for name in titled if key.startswith(f"{name}_")), key=len, default="")
         if whole and not metric.title and not metric.position and _same_unit(metric, result.metrics[whole]):
-            found.setdefault(whole, []).append((key.removeprefix(f"{whole}_").replace("_", " "), key))
-    return {name: found[name] for name in titled if len(found.get(name, [])) >= _FEWEST}
+            part = key.removeprefix(f"{whole}_")
+            numbered = re.fullmatch(r"([a-z]+)_(\d+|more)", part)
+            word, label = numbered.groups() if numbered else ("", part.replace("_", " "))
+            found.setdefault((whole, word), []).append((label, key))
+    return {key: found[key] for key in found if len(found[key]) >= _FEWEST}
 
 
 def _same_unit(one: Metric, other: Metric) -> bool:

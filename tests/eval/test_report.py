@@ -408,11 +408,13 @@ def test_parts_of_a_metric_are_plotted(tmp_path):
     languages = ("en", "de", "zh")
     metrics = {"right": metric([1.0, 0.0, 1.0] * 4, title="Right")}
     metrics |= {f"right_{one}": metric([1.0] * place + [0.0] * (3 - place)) for place, one in enumerate(languages)}
+    metrics |= {f"right_of_{part}": metric([1.0, 0.0]) for part in (2, 3, "more")}
     metrics["translated"] = metric([1.0] * 12, title="Translated")
     rows = [{"id": "1", "question": "q", "response": "r", "target": "t", "metrics": {"right": 1.0}}]
     write(tmp_path / "run" / "mgsm", Result("mgsm", "MGSM", "mgsm", "", 1, 12, 12, metrics), rows)
     main(Settings(runs=[str(tmp_path / "run")], output=str(tmp_path / "out")))
     page = (tmp_path / "out" / "report.html").read_text()
     charts = [one for one in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "MGSM: Right" in one]
-    assert len(charts) == 1
+    assert len(charts) == 2
+    assert "MGSM: Right, of …" in page and re.findall(r"<title>run, (\w+)", charts[1]) == ["2", "3", "more"]
     assert re.findall(r"<title>(run, \w+: [\d.]+)", charts[0]) == ["run, en: 0.0", "run, de: 33.3", "run, zh: 66.7"]
