@@ -52,7 +52,8 @@ def load(name):
 
 
 def test_f1_and_exact_match_are_those_of_the_squad_script():
-    """1,000 random pairs in six scripts, against the script as transformers keeps it."""
+    """1,000 random pairs in six scripts, against the script as transformers keeps it, and torchmetrics' own."""
+    from torchmetrics.functional.text import squad
     from transformers.data.metrics.squad_metrics import compute_exact, compute_f1
 
     chance = random.Random(0)
@@ -66,9 +67,14 @@ def test_f1_and_exact_match_are_those_of_the_squad_script():
             + [" ".join(chance.choices(words[0] + words[1], k=chance.randint(0, 6)))]
             + ["".join(chance.choices(letters + " ", k=8))]
         )
-        assert spans.exact_match(said, [right]) == compute_exact(right, said), (said, right)
-        assert spans.f1(said, [right]) == pytest.approx(compute_f1(right, said), abs=1e-12), (said, right)
-        seen.add(round(spans.f1(said, [right]), 2))
+        exact, f1 = spans.exact_match(said, [right]), spans.f1(said, [right])
+        assert exact == compute_exact(right, said), (said, right)
+        assert f1 == pytest.approx(compute_f1(right, said), abs=1e-12), (said, right)
+        answers = {"answers": {"answer_start": [0], "text": [right]}, "id": "0"}
+        found = squad([{"prediction_text": said, "id": "0"}], [answers])
+        assert found["exact_match"] == 100 * exact, (said, right)
+        assert found["f1"] == pytest.approx(100 * f1, abs=1e-4), (said, right)  # in float32
+        seen.add(round(f1, 2))
     assert len(seen) > 10
 
 
