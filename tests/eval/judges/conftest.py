@@ -65,12 +65,13 @@ def running() -> Iterator[JudgeServer]:
             server.asked.append(asked)
             text = server.verdict(asked)
             message = {"role": "assistant", "content": text}
+            tokens = {"prompt_tokens": len(asked) // 4, "completion_tokens": len(text) // 4}
             answer = json.dumps(
                 {
                     "id": "1",
                     "object": "chat.completion",
                     "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                    "usage": {"prompt_tokens": len(asked) // 4, "completion_tokens": len(text) // 4},
+                    "usage": {**tokens, "total_tokens": sum(tokens.values())},
                 }
             ).encode()
             self.send_response(200)
