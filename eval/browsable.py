@@ -205,15 +205,25 @@ def _verdicts(path: Path) -> dict[str, list[list[list[str]]]]:
 
 
 def _pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """A verdict as (what, said), whatever its form: {"tasks": [{"done": true}]} is ("tasks 1 done", "true")."""
-    if isinstance(value, dict):
+    """A verdict as (what, said), whatever its form: {"tasks": [{"task": "T", "done": true}]}: "tasks 1", "T · done"."""
+    if isinstance(value, dict) and name[-1:].isdigit() and not any(isinstance(x, dict | list) for x in value.values()):
+        yield name, _text(" · ".join(_plain(key, inner) for key, inner in value.items()))
+    elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _pairs(inner, f"{name} {key}".strip())
     elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
         for number, inner in enumerate(value, start=1):
             yield from _pairs(inner, f"{name} {number}".strip())
     elif value is not None and value != "":
-        yield name, _text(", ".join(map(str, value)) if isinstance(value, list) else value)
+        said = ", ".join(map(str, value)) if isinstance(value, list) else value
+        yield name, _text({True: "yes", False: "no"}[said] if isinstance(said, bool) else said)
+
+
+def _plain(key: str, value: Any) -> str:
+    """One fact of several in a line: the text itself, "done" or "not done", "score 4"."""
+    if isinstance(value, bool):
+        return key if value else f"not {key}"
+    return value if isinstance(value, str) else f"{key} {value}"
 
 
 def _text(value: Any) -> str:

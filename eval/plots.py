@@ -75,7 +75,13 @@ def parts(runs: Runs, colours: dict[str, str]) -> list[Plot]:
     """Of each titled metric that is also given for three parts of the items or more."""
     plots = []
     for result in _by_order(runs):
-        for (name, word), of_parts in _parts(result).items():
+        metrics = {
+            name: metric
+            for found in runs.values()
+            if result.benchmark in found
+            for name, metric in found[result.benchmark].metrics.items()
+        }
+        for (name, word), of_parts in _parts(metrics).items():
             rows: list[tuple[str, list[Bar]]] = []
             for part, key in of_parts:
                 bars = [
@@ -84,18 +90,18 @@ def parts(runs: Runs, colours: dict[str, str]) -> list[Plot]:
                     if result.benchmark in found and key in found[result.benchmark].metrics
                 ]
                 rows.append((part, bars))
-            title = f"{result.title}: {result.metrics[name].title}{f', {word} …' if word else ''}"
+            title = f"{result.title}: {metrics[name].title}{f', {word} …' if word else ''}"
             plots.append(Plot(title, across(title, rows, as_bars=False), _any_partial(rows)))
     return plots
 
 
-def _parts(result: Result) -> dict[tuple[str, str], list[tuple[str, str]]]:
+def _parts(metrics: dict[str, Metric]) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """By titled metric and the word that numbered parts share, the parts and their metrics, in the results' order."""
-    titled = [name for name, metric in result.metrics.items() if metric.title]
+    titled = [name for name, metric in metrics.items() if metric.title]
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for key, metric in result.metrics.items():
+    for key, metric in metrics.items():
         whole = max((name for name in titled if key.startswith(f"{name}_")), key=len, default="")
-        if whole and not metric.title and not metric.position and _same_unit(metric, result.metrics[whole]):
+        if whole and not metric.title and not metric.position and _same_unit(metric, metrics[whole]):
             part = key.removeprefix(f"{whole}_")
             numbered = re.fullmatch(r"([a-z]+)_(\d+|more)", part)
             word, label = numbered.groups() if numbered else ("", part.replace("_", " "))

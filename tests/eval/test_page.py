@@ -244,7 +244,7 @@ def test_a_picture_its_description_and_the_judges_words_are_shown(browser):
     browser.until(f"{SHOWN}.includes('item-0')")
     browser.until("document.querySelector('.card img').naturalWidth === 360")
     words = browser.run(SHOWN)
-    for told in ("all red", "a cat", "verdict quality", "verdict tasks 1 task", "see <b>", "partial"):
+    for told in ("all red", "a cat", "verdict quality", "verdict tasks 1", "see <b> · done", "partial"):
         assert told in words
     browser.press("j")
     browser.until("document.querySelector('.card img').naturalWidth === 360 && " + f"{SHOWN}.includes('item-1')")
