@@ -7,6 +7,7 @@ form only their answers are shown. The rules for the answer are in scoring.py.
 import json
 import random
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -41,7 +42,7 @@ def items(folder: str, per_task: int = 0, **_settings: Any) -> dict[str, Dataset
     rows = [
         {
             "task": task,
-            "description": _prompt(_prompts(folder, task))[0] + "\n\n",
+            "description": _prompt(data_file(_prompts(folder, task)))[0] + "\n\n",
             "shown": _prompts(folder, task),
             **questions[number],
             "id": f"{task}-{questions[number]['id']}",
@@ -126,9 +127,8 @@ def _prompts(folder: str, task: str) -> str:
 
 
 @cache
-def _prompt(file: str) -> tuple[str, list[dict[str, str]]]:
+def _prompt(path: Path) -> tuple[str, list[dict[str, str]]]:
     """What the task asks for, and its examples: `input`, `solution` and `target` (the answer alone)."""
-    path = data_file(file)
     _, line, text = read_text(path).partition("\n-----\n")
     description, *examples = text.split("\n\nQ: ")
     found = []
@@ -153,4 +153,4 @@ class OfItsTask(OfItsFile):
     @staticmethod
     def read(file: str) -> list[dict[str, str]]:
         """The examples of a file of prompts."""
-        return _prompt(file)[1]
+        return _prompt(data_file(file))[1]

@@ -85,10 +85,13 @@ def _examples(folder: str, subject: str) -> str:
     return f"{folder}/dev/{subject}_dev.csv"
 
 
-@cache
 def _questions(file: str) -> list[dict[str, Any]]:
+    return _read(data_file(file))
+
+
+@cache
+def _read(path: Path) -> list[dict[str, Any]]:
     """The rows of a file: the released form (no header, letters) or that of the hub's copy (header, 0 to 3)."""
-    path = data_file(file)
     found = []
     for number, row in enumerate(_cells(path), start=1):
         if number == 1 and row == _COLUMNS:
