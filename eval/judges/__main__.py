@@ -62,11 +62,9 @@ def main(settings: Settings) -> None:
         raise UserError("--attempts must be at least 1 and --limit at least 0")
     every = _items.read(Path(settings.predictions), settings.question_field, settings.response_field)
     items = every[: settings.limit or None]
-    if kind.compares and settings.reference:
+    if kind.compares:
         benchmark = Path(settings.predictions).resolve().parent.name
-        file = _items.reference_file(settings.reference, benchmark)
-        reference = _items.read(file, settings.question_field, settings.response_field)
-        items = _items.with_reference(items, reference, str(file))
+        items = kind.compared(items, settings.reference, benchmark, settings.question_field, settings.response_field)
     prices = Prices(settings.price_in, settings.price_out)
     asking = Asking(
         settings.engine,
@@ -78,8 +76,6 @@ def main(settings: Settings) -> None:
         prices,
     )
     if settings.dry_run:
-        if kind.compares and not settings.reference:
-            raise UserError(f"the judge {kind.name} compares with a reference model: name its answers with --reference")
         print(_plan.table(kind, items, asking))
         return
     kind.check(settings.engine, settings.engine_options, settings.reference)

@@ -75,18 +75,25 @@ def with_reference(items: list[Item], reference: list[Item], name: str) -> list[
     return [replace(item, reference=answers[key]) for key, item in _by_question(items)]
 
 
-def reference_file(reference: str, benchmark: str) -> Path:
-    """The file of a reference: the file itself, or predictions.jsonl of a benchmark's folder, or of it in a run's.
+def reference_file(path: Path, benchmark: str) -> Path:
+    """The file of a reference: the file itself; or predictions.jsonl in a benchmark's folder, or of it in a run's.
+
+    A folder may also hold a file a benchmark: BENCHMARK.json or BENCHMARK.jsonl.
 
     Raises:
         UserError: there is none.
     """
-    path = Path(reference)
-    places = [path, path / results.PREDICTIONS_FILE, path / benchmark / results.PREDICTIONS_FILE]
+    inside = (
+        results.PREDICTIONS_FILE,
+        f"{benchmark}/{results.PREDICTIONS_FILE}",
+        f"{benchmark}.json",
+        f"{benchmark}.jsonl",
+    )
+    places = [path, *(path / name for name in inside)]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise UserError(
-            f"{reference}: no answers of a reference model for {benchmark or 'these questions'}. Name a file "
+            f"{path}: no answers of a reference model for {benchmark or 'these questions'}. Name a file "
             f"of answers, or the results of a run that hold {benchmark or 'a benchmark'}/{results.PREDICTIONS_FILE}"
         )
     return found

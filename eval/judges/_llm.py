@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval import results
+from eval import local_data, results
 from eval.judges import _figures, _items
 from eval.judges._items import Item
 from eval.judges._prompt import Prompt, load
@@ -78,6 +78,7 @@ class Kind:
         outcome: what the verdicts mean: for each item the verdicts on it, in the order of `shown`; in the place of one
             that cannot be read, the reason.
         compares: whether a reference model's answers are needed.
+        usual_reference: the file of the data folder that is taken where no reference is named; "" where one must be.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Kind:
     shown: Callable[[Item], list[dict[str, str]]]
     outcome: Callable[[list[Item], list[list[Verdict | str]]], Outcome]
     compares: bool = False
+    usual_reference: str = ""
 
     def check(self, engine: str, options: list[str], reference: str) -> None:
         """See `eval.judges.check`."""
@@ -93,15 +95,26 @@ class Kind:
             raise UserError(f"no judge is named for the kind {self.name}; engines that can judge: {', '.join(names())}")
         check_options(engine, options)
         self.check_prompt()
-        if self.compares and not reference:
-            raise UserError(f"the judge {self.name} compares with a reference model: name its answers with --reference")
-        if self.compares and not Path(reference).exists():
-            raise UserError(f"{reference}: no such file or folder of a reference model's answers")
+        if self.compares:
+            self.reference(reference)
         path = next((option.partition("=")[2] for option in options if option.startswith("path=")), None)
         if path is not None:  # a model of our own: loaded when it is needed, and not for a look
             checkpoint.check(Path(path))
         else:
             open_engine(engine, options).close()
+
+    def reference(self, named: str) -> Path:
+        """The file or folder of the reference's answers.
+
+        Raises:
+            UserError: none is named where one must be, or it is not there.
+        """
+        if not named and not self.usual_reference:
+            raise UserError(f"the judge {self.name} compares with a reference model: name its answers (docs/judges.md)")
+        path = Path(named) if named else local_data.folder() / self.usual_reference
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder of a reference model's answers")
+        return path
 
     def check_prompt(self) -> None:
         """Refuse a kind whose prompt is not there."""
@@ -112,10 +125,13 @@ class Kind:
         self.check(engine, options, reference)
         items = _items.read(folder / results.PREDICTIONS_FILE)
         if self.compares:
-            benchmark = _figures.read_metrics(folder)["benchmark"]
-            file = _items.reference_file(reference, benchmark)
-            items = _items.with_reference(items, _items.read(file), str(file))
+            items = self.compared(items, reference, _figures.read_metrics(folder)["benchmark"])
         self.judge_items(items, folder, Asking(engine, options))
+
+    def compared(self, items: list[Item], reference: str, benchmark: str, *fields: str) -> list[Item]:
+        """The items with the reference's answers; `fields` are those of `_items.read`."""
+        file = _items.reference_file(self.reference(reference), benchmark)
+        return _items.with_reference(items, _items.read(file, *fields), str(file))
 
     def judge_items(self, items: list[Item], folder: Path, asking: Asking) -> dict[str, Any]:
         """Judge `items`, which are the predictions in `folder`; what is journaled is not asked again.

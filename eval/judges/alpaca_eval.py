@@ -230,5 +230,6 @@ KIND = _AlpacaEval(
     shown=lambda item: [],
     outcome=lambda items, verdicts: Outcome({}, [], [], {}),
     compares=True,
+    usual_reference="alpaca_eval/text_davinci_003.json",
 )
 check, judge = KIND.check, KIND.judge

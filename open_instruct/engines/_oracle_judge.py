@@ -1,7 +1,10 @@
 """The oracle as judge: it knows the right answer to every instruction of the miniature world, line by line.
 
-It is shown what the prompts of `eval/judges` show, between tags, and answers in the form that their rules ask for. A
-task counts as done where its line is right.
+It is shown what the prompts of `eval/judges` show between tags, or two answers as the `alpaca_eval` package shows them,
+and answers in the form that is asked for. A task of the miniature counts as done where its line is right.
+
+Of any other instruction it knows nothing and goes by length: a sentence of it is a task, done when the response has as
+many sentences, and the longer of two responses is better. That runs the whole path of a judge; its figures mean nothing.
 """
 
 import json
@@ -9,30 +12,59 @@ import re
 
 from open_instruct.miniature.world import read_instruction, solve
 
+_MOST_TASKS = 50
+
 
 def judges(asked: str) -> bool:
     """Whether a request wants responses judged."""
-    return "<instruction>" in asked and ("<response>" in asked or "<first_response>" in asked)
+    return "<instruction>" in asked and ("<response>" in asked or "<first_response>" in asked) or _is_alpaca(asked)
 
 
-def verdict(asked: str, rules: str) -> str | None:
-    """The verdict on what stands between the tags; None where the instruction is not of the miniature world."""
+def verdict(asked: str, rules: str) -> str:
+    """The verdict on what is shown, in the form that the rules ask for."""
+    if _is_alpaca(asked):
+        return _ranking(asked)
     instruction, _, words = _between(asked, "instruction").partition("\n")
     answers = solve(instruction, words.split()) if words.strip() else None
-    if answers is None:
-        return None
     if "<first_response>" in asked:
-        shares = [_done(_between(asked, name), answers) for name in ("first_response", "second_response")]
-        first, second = (1 + round(9 * sum(done) / len(done)) for done in shares)
+        responses = [_between(asked, name) for name in ("first_response", "second_response")]
+        first, second = (_score(response, answers) for response in responses)
         return json.dumps({"first": first, "second": second})
-    done = _done(_between(asked, "response"), answers)
+    response = _between(asked, "response")
+    if answers is None:
+        names = _sentences(_between(asked, "instruction"))[:_MOST_TASKS] or ["nothing"]
+        done = [place < len(_sentences(response)) for place in range(len(names))]
+    else:
+        names, done = list(read_instruction(instruction) or ()), _done(response, answers)
     quality = 1 + round(4 * sum(done) / len(done))
     if "[[Yes" in rules:
         return f"[[{'Yes' if all(done) else 'No'}, {quality}]]"
-    tasks = [
-        {"task": name, "done": right} for name, right in zip(read_instruction(instruction) or (), done, strict=True)
-    ]
-    return json.dumps({"tasks": tasks, "following": all(done), "quality": quality})
+    tasks = [{"task": name[:60], "done": right} for name, right in zip(names, done, strict=True)]
+    return json.dumps({"tasks": tasks, "following": all(done), "quality": quality}, ensure_ascii=False)
+
+
+def _score(response: str, answers: list[str] | None) -> int:
+    """From 1 to 10."""
+    if answers is None:
+        return 1 + min(9, len(response) // 200)
+    done = _done(response, answers)
+    return 1 + round(9 * sum(done) / len(done))
+
+
+def _done(response: str, answers: list[str]) -> list[bool]:
+    lines = [line.strip() for line in response.split("\n") if line.strip()]
+    return [place < len(lines) and lines[place] == answer for place, answer in enumerate(answers)]
+
+
+def _is_alpaca(asked: str) -> bool:
+    return '"model": "model_1"' in asked and '"model": "model_2"' in asked
+
+
+def _ranking(asked: str) -> str:
+    """The list that alpaca_eval's prompt wants: the longer answer has rank 1."""
+    _, first, second = re.split(r'"model": "model_[12]",\s*"answer": """', asked)[-3:]
+    ranks = (1, 2) if len(first.partition('"""')[0]) >= len(second.partition('"""')[0]) else (2, 1)
+    return str([{"model": f"model_{number}", "rank": rank} for number, rank in enumerate(ranks, start=1)])
 
 
 def _between(text: str, tag: str) -> str:
@@ -40,6 +72,5 @@ def _between(text: str, tag: str) -> str:
     return found[1] if found else ""
 
 
-def _done(response: str, answers: list[str]) -> list[bool]:
-    lines = [line.strip() for line in response.split("\n") if line.strip()]
-    return [place < len(lines) and lines[place] == answer for place, answer in enumerate(answers)]
+def _sentences(text: str) -> list[str]:
+    return [part for part in re.split(r"(?<=[.?!])\s+", text.strip()) if part]

@@ -74,7 +74,7 @@ class Engine:
     def _read(self, asked: str, rules: str, rng: random.Random) -> str:
         """Make out what a prompt wants, and do it."""
         if _oracle_judge.judges(asked):
-            return _oracle_judge.verdict(asked, rules) or _UNKNOWN
+            return _oracle_judge.verdict(asked, rules)
         if "#Text#:" in asked:
             return _extract(asked)
         if "#Text to count in#:" in asked:
