@@ -4,7 +4,7 @@ It is shown what the prompts of `eval/judges` show between tags, or two answers 
 and answers in the form that is asked for. A task of the miniature counts as done where its line is right.
 
 Of any other instruction it knows nothing and goes by length: a sentence of it is a task, done when the response has as
-many sentences, and the longer of two responses is better. That runs the whole path of a judge; its figures mean nothing.
+many sentences, and the longer of two responses is better. That runs all of a judge's path; its figures mean nothing.
 """
 
 import json
