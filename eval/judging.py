@@ -15,13 +15,23 @@ class Judge:
 
     Attributes:
         name: of the engine (`open_instruct/engines`); "" for nobody yet.
-        options: its settings, each "setting=value".
+        options: its settings, each "setting=value"; "KIND.setting=value" is for one kind of judge alone, and
+            "KIND.engine=NAME" another engine for it.
         reference: what answers are compared with, where a judge compares.
     """
 
     name: str = ""
     options: tuple[str, ...] = ()
     reference: str = ""
+
+    def of(self, kind: str) -> tuple[str, list[str], str]:
+        """Engine, settings and reference for a kind: its own settings, where it has any, or else those for all."""
+        own = [one.removeprefix(f"{kind}.") for one in self.options if one.startswith(f"{kind}.")]
+        shared = [one for one in self.options if "." not in one.partition("=")[0]]
+        engine = next((one.partition("=")[2] for one in own if one.startswith("engine=")), self.name)
+        settings = [one for one in own if not one.startswith(("engine=", "reference="))]
+        reference = next((one.partition("=")[2] for one in own if one.startswith("reference=")), self.reference)
+        return engine, settings or ([] if engine != self.name else shared), reference
 
 
 def check(chosen: list[Benchmark], judge: Judge) -> None:
@@ -34,7 +44,7 @@ def check(chosen: list[Benchmark], judge: Judge) -> None:
         from eval import judges
 
         for kind in dict.fromkeys(one.judge for one in chosen if one.judge):
-            judges.check(kind, judge.name, list(judge.options), judge.reference)
+            judges.check(kind, *judge.of(kind))
 
 
 def judge(chosen: list[Benchmark], judge: Judge, output: Path) -> None:
@@ -44,7 +54,7 @@ def judge(chosen: list[Benchmark], judge: Judge, output: Path) -> None:
 
         for one in chosen:
             if one.judge:
-                judges.judge(one.judge, output / one.name, judge.name, list(judge.options), judge.reference)
+                judges.judge(one.judge, output / one.name, *judge.of(one.judge))
 
 
 def tell_unjudged(chosen: list[Benchmark], judge: Judge) -> None:

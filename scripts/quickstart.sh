@@ -40,7 +40,7 @@ for kind in it sit; do
 done
 for kind in it sit; do
   stage "3/3 evaluate $kind" \
-    env RESULTS_DIR="$OUTPUT/results" bash "$ROOT/scripts/evaluation.sh" "$OUTPUT/$kind" "$kind"
+    env TASKS=miniature RESULTS_DIR="$OUTPUT/results" bash "$ROOT/scripts/evaluation.sh" "$OUTPUT/$kind" "$kind"
 done
 
 printf '\n== result\n'

@@ -101,7 +101,7 @@ def test_real_rows_go_through_all_three_stages(tmp_path, shared):
     finish(
         start("self-seq/scripts/generation_miniature.sh", OUTPUT_DIR=tmp_path / "data", ROWS=50, SIT_EVAL_DATA=tmp_path)
     )
-    evaluated = dict(RESULTS_DIR=tmp_path / "results", LIMIT=10, SIT_EVAL_DATA=tmp_path)
+    evaluated = dict(RESULTS_DIR=tmp_path / "results", LIMIT=10, SIT_EVAL_DATA=tmp_path, TASKS="miniature")
     output = finish(start("scripts/evaluation.sh", tmp_path / "model", **evaluated))
     assert "unseen pairs" in output
     assert len(list((tmp_path / "results" / "model").glob("*/predictions.jsonl"))) == 4
