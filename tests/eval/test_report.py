@@ -374,6 +374,18 @@ def test_clusters_of_the_predictions_are_compared_whole(runs, tmp_path):
     assert line.endswith("| neither |")
 
 
+def test_questions_on_one_picture_are_one_cluster(runs, tmp_path):
+    """Stage LAVIS speaks of clusters of images, and names the image of each question."""
+    for run, followed in (("it", [1] * 30), ("sit", [2] * 15 + [1] * 15)):
+        made, predictions = result("pairs", followed, checkpoint=run)
+        rows = [{**one, "image": f"{n // 10}.jpg"} for n, one in enumerate(predictions)]
+        write(runs / run / "miniature_pairs", replace(made, clusters="3 images"), rows)
+    report(runs, tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| unseen pairs | All steps right | 30 in 3 images |" in text
+    assert "> 6 pictures are left out: the file is not there" in text  # of each run three, however many ask about them
+
+
 def test_figures_that_are_no_shares_keep_their_unit(tmp_path, capsys):
     for run, marks in (("it", [2.0, 3.0]), ("sit", [4.0, 5.0])):
         low, high = interval(marks, shares=False)
