@@ -22,6 +22,7 @@ from eval.tables import Runs, bounds, tables_of, written
 from open_instruct.core.page import style
 
 _HTML = Path(__file__).parent / "html"
+_SCRIPTS = ("unpack.js", "item.js", "browse.js", "compare.js")
 _COLOURS = 12  # classes run-0 to run-11 of both styles; more runs take them again
 _MARKER = "<!-- predictions -->"  # of the template; what is filled in cannot hold it, for there "<" is "&lt;"
 
@@ -65,7 +66,7 @@ def render(
         explained=explained(chosen, compared.get(chosen, [])) if chosen else "",
         data=_embedded(_data(runs, benchmarks, compared, chosen, colours)),
         style=style(_HTML / "style.css"),
-        scripts=[(_HTML / name).read_text(encoding="utf-8") for name in ("browse.js", "compare.js")],
+        scripts=[(_HTML / name).read_text(encoding="utf-8") for name in _SCRIPTS],
     )
     head, _, tail = page.partition(_MARKER)
     yield head

@@ -1,11 +1,9 @@
 // Lists the items of one benchmark, shows one of them with the answers of the chosen runs, and finds items by who is
-// right and by text. The page holds the items packed in parts (eval/browsable.py); a part is unpacked when it is shown or
-// searched, and long work is done in slices of a few milliseconds, so that 20,000 items scroll and filter smoothly.
+// right and by text. Items are unpacked (unpack.js) when they are shown (item.js) or searched, and long work is done in
+// slices of a few milliseconds, so that 20,000 items scroll and filter smoothly.
 (() => {
   const ROW = 46;              // pixels of a row of the list; style.css has the same
   const SLICE = 8;             // milliseconds of work before the browser may draw
-  const KEPT = 48 << 20;       // characters of unpacked parts that are kept
-  const LONG = 20000;          // characters of a text that are shown at once
   const MOST_SHOWN = 4;        // runs that are shown at first
 
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -25,82 +23,15 @@
   let work = 0;                // grows with each change of what is asked for; older work then stops
   let shown = [];              // places of the runs that are shown
 
-  // ---- unpacking
+  const { unpack, partOf, itemOf } = unpacker(data.benchmarks);
+  const drawItem = itemDrawer(data);
+  const kinds = { [RIGHT]: "yes", [WRONG]: "no", [PARTLY]: "half", [MISSING]: "missing" };
 
-  const parts = new Map();     // "benchmark-part" -> [value, size], the one used longest ago first
-  let kept = 0;
-
-  async function unpack(benchmark, part) {
-    const name = `${benchmark}-${part}`;
-    if (!parts.has(name)) {
-      const binary = atob(document.getElementById(`part-${name}`).textContent);
-      const bytes = new Uint8Array(binary.length);
-      for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-      const text = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
-      parts.set(name, [JSON.parse(text), text.length]);
-      kept += text.length;
-      for (const [old, [, size]] of parts) {
-        if (kept <= KEPT || old === name) break;
-        parts.delete(old);
-        kept -= size;
-      }
-    }
-    const found = parts.get(name);
-    parts.delete(name);
-    parts.set(name, found);
-    return found[0];
+  // Lets the browser draw and take input; a timer would wait for 4 ms each time.
+  function pause() {
+    const { port1, port2 } = new MessageChannel();
+    return new Promise((go) => { port1.onmessage = go; port2.postMessage(0); });
   }
-
-  // The part that an item is in: the last that begins at or before it.
-  function partOf(item) {
-    const { offsets } = data.benchmarks[number];
-    let low = 0, high = offsets.length - 2;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (offsets[middle] <= item) low = middle; else high = middle - 1;
-    }
-    return low;
-  }
-
-  async function itemOf(item) {
-    const part = partOf(item);
-    return (await unpack(number, part + 1))[item - data.benchmarks[number].offsets[part]];
-  }
-
-  const pause = () => new Promise((go) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = go; port2.postMessage(0); });
-
-  // ---- building elements: strings become text nodes, nothing that a model wrote is read as HTML
-
-  function element(tag, className, ...children) {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    made.append(...children);
-    return made;
-  }
-
-  const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, (sign) => String.fromCharCode(sign === "\u007f" ? 0x2421 : 0x2400 + sign.charCodeAt(0)));
-
-  // A text of a model: its direction stays its own, and one that is very long is shown in part first.
-  function text(className, value) {
-    const made = element("div", `text ${className}`);
-    made.dir = "auto";
-    const whole = visible(value);
-    made.append(whole === "" ? element("span", "nothing", "(empty)") : whole.slice(0, LONG));
-    if (whole.length > LONG) {
-      const button = element("button", "", `Show all ${whole.length.toLocaleString("en")} characters`);
-      button.type = "button";
-      button.addEventListener("click", () => made.replaceChildren(whole));
-      made.append(" … ", button);
-    }
-    return made;
-  }
-
-  function figure(value, unit) {
-    const [scale, decimals, suffix, signed] = data.units[unit];
-    return (signed && value >= 0 ? "+" : "") + (scale * value).toFixed(decimals) + suffix;
-  }
-
-  const sign = (mark) => element("span", `mark ${mark === RIGHT ? "right" : mark === PARTLY ? "partly" : "wrong"}`, mark === RIGHT ? "✓" : mark === PARTLY ? "~" : "✗");
 
   // ---- the list: only the rows in sight are elements
 
@@ -118,8 +49,7 @@
       row.dataset.place = place;
       const marks = element("span", "marks");
       for (const run of shown) {
-        const mark = index.marks[run][item];
-        const dot = element("i", `${data.runs[run][1]} ${mark === RIGHT ? "yes" : mark === WRONG ? "no" : mark === PARTLY ? "half" : mark === MISSING ? "missing" : "seen"}`);
+        const dot = element("i", `${data.runs[run][1]} ${kinds[index.marks[run][item]] || "seen"}`);
         dot.title = data.runs[run][0];
         marks.append(dot);
       }
@@ -143,6 +73,7 @@
   // ---- one item
 
   async function select(place) {
+    if (!index) return;  // another benchmark is being unpacked
     selected = Math.min(Math.max(place, 0), matching.length - 1);
     const mine = work;
     if (selected < 0) {
@@ -155,85 +86,10 @@
     if (top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
     drawListSoon();
     const item = matching[selected], wanted = selected;
-    const found = await itemOf(item);
-    if (mine === work && wanted === selected) drawItem(item, found);
-  }
-
-  function drawItem(item, [question, target, picture, answers]) {
-    const benchmark = data.benchmarks[number];
-    const head = element("p", "about small", `${benchmark.title} · item ${visible(index.ids[item])} · ${selected + 1} of ${matching.length}`);
-    const made = [head];
-    if (picture) {
-      const image = element("img", "picture");
-      image.src = picture;  // made by eval/pictures.py
-      image.alt = "the picture of the item";
-      made.push(image);
-    }
-    made.push(text("question", question));
-    const boxes = element("div", "answers");
-    if (target !== "") boxes.append(element("section", "answer", element("h3", "", "right answer"), text("", target)));
-    for (const run of shown) boxes.append(answerBox(run, item, target, answers[run]));
-    made.push(boxes);
-    card.replaceChildren(...made);
+    const found = { id: index.ids[item], marks: index.marks.map((of) => of[item]), item: await itemOf(number, item) };
+    if (mine !== work || wanted !== selected) return;
+    card.replaceChildren(...drawItem(data.benchmarks[number], `${selected + 1} of ${matching.length}`, found, shown));
     card.scrollTop = 0;
-  }
-
-  function answerBox(run, item, target, answer) {
-    const benchmark = data.benchmarks[number];
-    const [name, colour] = data.runs[run];
-    const heading = element("h3", "", element("i", "dot"), name);
-    const box = element("section", `answer ${colour}`, heading);
-    if (benchmark.partial.includes(run)) heading.append(element("b", "partial", "partial"));
-    if (!answer) {
-      box.append(element("p", "nothing", "no answer to this item"));
-      return box;
-    }
-    const [response, figures, steps, description, said, verdicts] = answer;
-    const mark = index.marks[run][item];
-    if (benchmark.words && mark !== MISSING) {
-      const [, unit] = benchmark.figures[0];
-      const bare = unit === "share" && mark !== PARTLY;  // right or wrong, and nothing in between
-      const word = bare ? benchmark.words[mark === RIGHT ? 0 : 1] : figure(figures[0], unit);
-      heading.append(element("span", `verdict ${mark === RIGHT ? "right" : mark === PARTLY ? "partly" : "wrong"}`, word));
-    }
-    const lines = (value) => value.split("\n").map((line) => line.trim()).filter(Boolean);
-    if (description || said) {
-      const whole = element("details", "", element("summary", "", "whole response"), ...[response].flat().map((one) => text("", one)));
-      box.append(element("h4", "", "description"), text("", description), element("h4", "", "answer"), text("", said), whole);
-    } else if (typeof response === "string" && steps.length > 0 && lines(target).length === steps.length) {
-      box.append(stepLines(lines(response), steps));
-    } else {
-      if (steps.length) box.append(element("p", "steps", "steps ", ...steps.map((value) => sign(value === 1 ? RIGHT : WRONG))));
-      const texts = [response].flat();
-      texts.forEach((one, place) => box.append(...(texts.length > 1 ? [element("h4", "", `answer ${place + 1}`)] : []), text("", one)));
-    }
-    const told = figures.map((value, place) => [...benchmark.figures[place], value]).filter(([, , value]) => value !== null);
-    if (told.length > 1 || (told.length && !benchmark.words)) {
-      box.append(pairs("values", told.map(([title, unit, value]) => [title, figure(value, unit)])));
-    }
-    for (const verdict of verdicts) box.append(element("h4", "", "judge"), pairs("verdicts", verdict));
-    return box;
-  }
-
-  // Line i of a response stands beside step i; which steps are right was decided by the scoring, not here.
-  function stepLines(said, steps) {
-    const made = element("ol", "lines");
-    for (let step = 0; step < Math.max(said.length, steps.length); step++) {
-      const line = said[step] === undefined ? element("span", "nothing", "nothing") : element("span", "", visible(said[step]));
-      line.dir = "auto";
-      made.append(element("li", "", sign(step < steps.length && steps[step] === 1 ? RIGHT : WRONG), line));
-    }
-    return made;
-  }
-
-  function pairs(className, told) {
-    const made = element("dl", className);
-    for (const [what, said] of told) {
-      const value = element("dd", "", visible(said));
-      value.dir = "auto";
-      made.append(element("div", "", element("dt", "", visible(what)), value));
-    }
-    return made;
   }
 
   // ---- filters
@@ -287,7 +143,7 @@
     selected = -1;
     let begun = performance.now(), drawn = 0;
     for (let next = 0; next < candidates.length;) {
-      const part = partOf(candidates[next]), end = benchmark.offsets[part + 1];
+      const part = partOf(number, candidates[next]), end = benchmark.offsets[part + 1];
       const items = await unpack(number, part + 1);
       for (; next < candidates.length && candidates[next] < end; next++) {
         const item = candidates[next];
@@ -326,6 +182,8 @@
 
   function choose(benchmark, show) {
     number = benchmark;
+    index = null;
+    matching = [];
     form.benchmark.value = number;
     offer(show === "differ" && data.benchmarks[number].differ === 0 ? "all" : show);
     update().catch(report);

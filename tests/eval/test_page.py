@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ chromium = load_chromium()
 needs_browser = pytest.mark.skipif(chromium.executable() is None, reason="needs chromium")
 
 
-def made(folder, name, rows, order=0, unit="share", clusters="", n_available=0, **more):
+def made(folder, name, rows, order=0, unit="share", n_available=0, steps=0):
     """A benchmark whose leading metric is `right`, from {id, question, response, target, right, ...}."""
     values = [row["right"] for row in rows]
     mean = sum(values) / len(values)
@@ -54,12 +55,14 @@ def made(folder, name, rows, order=0, unit="share", clusters="", n_available=0, 
         order=order,
         n=len(rows),
         n_available=n_available or len(rows),
-        metrics={"right": lead},
-        clusters=clusters,
+        metrics={"right": lead} | {f"step_{k}": replace(lead, title="", position=k) for k in range(1, steps + 1)},
         depends_on={"checkpoint": folder.name},
-        **more,
     )
-    lines = ({**{key: row[key] for key in row if key != "right"}, "metrics": {"right": row["right"]}} for row in rows)
+    lines = []
+    for one in rows:
+        done = len(one["response"].splitlines())
+        metrics = {"right": one["right"]} | {f"step_{k}": float(done >= k) for k in range(1, steps + 1)}
+        lines.append({**{key: one[key] for key in one if key != "right"}, "metrics": metrics})
     write(folder / name, result, lines)
 
 
@@ -99,6 +102,11 @@ def page(tmp_path_factory):
             row(4, "fox", 3.0, image="data:text/html;base64,PHNjcmlwdD4="),
         ]
         made(folder, "vqa", rows, order=2, unit="score", n_available=9)
+        rows = [
+            row(n, "\n".join(f"line {k}" for k in range(1, done + 1)), float(done == 2), target="line 1\nline 2")
+            for n, done in enumerate((1 + place, 0, 3))
+        ]
+        made(folder, "chains", rows, order=3, steps=2)
         verdict = {"id": "item-0", "verdict": {"quality": 4, "tasks": [{"task": "see <b>", "done": True}]}}
         (folder / "vqa" / "verdicts.jsonl").write_text(json.dumps(verdict) + "\n")
     path = results.parent / "report.html"
@@ -256,6 +264,17 @@ def test_a_picture_its_description_and_the_judges_words_are_shown(browser):
         browser.until(f"{SHOWN}.includes('item-{number}')")
         assert browser.run("document.querySelector('.card img')") is None
     assert browser.run("window.harmed") is None
+
+
+def test_lines_stand_beside_steps_and_one_that_is_missing_is_shown(browser):
+    start(browser, "3")
+    browser.until(f"{SHOWN}.includes('item-0')")
+    lines = "[...document.querySelectorAll('.card .lines')].map(one => one.innerText.split(/\\s*\\n/).join('|'))"
+    assert browser.run(lines) == ["✓|line 1|✗|nothing", "✓|line 1|✓|line 2"]
+    browser.press("j")
+    browser.press("j")
+    browser.until(f"{SHOWN}.includes('item-2')")
+    assert browser.run(lines)[0] == "✓|line 1|✓|line 2|✗|line 3"  # one too many
 
 
 def test_what_is_no_picture_is_counted_and_told(page):
