@@ -39,7 +39,8 @@ def figures(benchmark: Benchmark, samples: list[dict[str, Any]]) -> dict[str, Me
         info = asdict(described.get(_plain(name), MetricInfo(name)))
         del info["name"]
         cluster = benchmark.cluster or (_ITEMS if name in several else None)
-        low, high, over = _interval(values[name], clusters[name], cluster, info["unit"])
+        each = "values" if name in several else "items"
+        low, high, over = _interval(values[name], clusters[name], cluster, info["unit"], each)
         metrics[name] = Metric(
             value=sum(values[name]) / len(values[name]),
             n=len(values[name]),
@@ -84,12 +85,14 @@ def listed(value: float | list[float]) -> list[float]:
     return list(map(float, value)) if isinstance(value, list) else [float(value)]
 
 
-def _interval(values: list[float], clusters: list[str], cluster: Cluster | None, unit: str) -> tuple[float, float, str]:
-    """Both ends of the 95 % interval, and what it was taken over."""
+def _interval(
+    values: list[float], clusters: list[str], cluster: Cluster | None, unit: str, each: str
+) -> tuple[float, float, str]:
+    """Both ends of the 95 % interval, and what it was taken over; `each` says what a value is of."""
     shares = unit == "share"
     if cluster and (ends := clustered_interval(values, clusters, shares)):
         return *ends, _counted(set(clusters), cluster.name)
-    return *interval(values, shares), _counted(values, "items")
+    return *interval(values, shares), _counted(values, each)
 
 
 def _cluster_of(sample: dict[str, Any], benchmark: Benchmark) -> str:

@@ -104,6 +104,8 @@ def test_the_command_prints_one_line(tmp_path):
         ),
         ("tydiqa", {"p": "the Rhine, Bonn", "a": "Rhine"}, {"containment": 1.0, "f1": 2 / 3, "exact_match": 0.0}),
         ("csqa_repeat", {"p": "Choices: A:x, B:y\nB", "a": "B"}, {"accuracy": 1.0}),
+        ("bbh", {"p": "It is so. So the answer is (B).", "a": "(B)"}, {"exact_match": 1.0}),
+        ("bbh_direct", {"p": "(C)", "a": "(B)"}, {"exact_match": 0.0}),
     ],
 )
 def test_each_benchmark_scores_two_fields(tmp_path, capsys, task, row, expected):
@@ -176,7 +178,7 @@ def test_predictions_of_a_run_get_all_their_metrics_again(run, capsys, tmp_path)
         ({}, "", r"p\.jsonl:1: the file has no rows"),
         ({}, "{\n", r"p\.jsonl:1: not JSON"),
         ({}, None, r"p\.jsonl: no such file"),
-        ({"task": "mgms"}, '{"model_output": "1", "answer": 1}\n', r"for 'mgms'; there is for: csqa_repeat, gsm, mgsm"),
+        ({"task": "mgms"}, '{"model_output": "1", "answer": 1}\n', r"for 'mgms'; there is for: bbh, csqa_repeat, gsm, ifeval, mgsm"),
         ({"answer_field": ""}, "{}\n", "give --prediction_field and --answer_field both"),
         (
             {"task": "mgms", "answer_field": "", "prediction_field": ""},
