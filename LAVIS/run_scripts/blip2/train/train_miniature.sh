@@ -11,6 +11,7 @@ SEED=${SEED:-0}                                    # of the training pictures, a
 OUTPUT=${OUTPUT:-$ROOT/output/miniature_vl}        # folder of everything; another seed needs another folder
 PICTURES=${PICTURES:-19200}                        # to train on, with a question each, seen once
 TEST=${TEST:-500}                                  # to evaluate on; the same ones for every seed
+RUNS=${RUNS:-it sit}                               # models to tune: it answers directly, sit describes first
 THREADS=${THREADS:-$(getconf _NPROCESSORS_ONLN)}   # CPU threads
 
 export OMP_NUM_THREADS=$THREADS
@@ -48,11 +49,26 @@ evaluate() {
     "model.finetuned=$OUTPUT/$1" "run.run_name=$1" "run.benchmark=$2" "run.title=$3" "run.prompt=$4"
 }
 
-tune it base direct_as_trained
-tune sit describe describe_first_as_trained
-evaluate sit vqa_distracted Distracted distracted_as_trained
+shown=() told=()
+for run in $RUNS; do
+  case $run in
+    it)
+      tune it base direct_as_trained
+      told+=("it=tuned to answer directly")
+      ;;
+    sit)
+      tune sit describe describe_first_as_trained
+      evaluate sit vqa_distracted Distracted distracted_as_trained
+      told+=("sit=tuned to describe the picture and then answer")
+      ;;
+    *)
+      echo "error: RUNS=$RUNS: expected it, sit or both" >&2
+      exit 1
+      ;;
+  esac
+  shown+=("$run=$OUTPUT/results/$run")
+done
 
 printf '\n== result\n'
-python -m eval.report "it=$OUTPUT/results/it" "sit=$OUTPUT/results/sit" --output "$OUTPUT" \
-  --title "Describe, then answer: the picture miniature" --seed "$SEED" \
-  --about "it=tuned to answer directly" "sit=tuned to describe the picture and then answer"
+python -m eval.report "${shown[@]}" --output "$OUTPUT" --seed "$SEED" \
+  --title "Describe, then answer: the picture miniature" --about "${told[@]}"
