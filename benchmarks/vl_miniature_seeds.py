@@ -36,7 +36,7 @@ def main() -> None:
         gains.append(gain)
         described = shares(folder / "results" / "sit" / "vqa", "caption_rouge_l", exactly=1.0)
         distracted = shares(folder / "results" / "sit" / "vqa_distracted", "exact_match")
-        seconds = ", ".join(f"{seconds_of(folder / run):.0f}" for run in ("it", "sit"))
+        seconds = ", ".join(seconds_of(folder / run) for run in ("it", "sit"))
         cells = [told(list(direct.values())), told(list(describe.values())), told(gain), told(described)]
         print(f"| {seed} | {' | '.join(cells)} | {told(distracted)} | {seconds} |", flush=True)
     # Over seeds, the questions are the same: each counts once, with its mean.
@@ -63,10 +63,12 @@ def shares(folder: Path, metric: str, exactly: float | None = None) -> list[floa
     return values if exactly is None else [float(value >= exactly) for value in values]
 
 
-def seconds_of(folder: Path) -> float:
-    """Seconds that training took, those of killed runs included as far as they are known."""
+def seconds_of(folder: Path) -> str:
+    """Seconds that training took; with "+" where it was killed in between, since a killed run leaves no end."""
     info = json.loads((folder / "run.json").read_text())
-    return info["seconds"] + sum(one["seconds"] or 0 for one in info.get("earlier", []))
+    earlier = [one["seconds"] for one in info.get("earlier", [])]
+    known = info["seconds"] + sum(seconds or 0 for seconds in earlier)
+    return f"{known:.0f}" + ("+" if None in earlier else "")
 
 
 def told(values: list[float]) -> str:
