@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.judges import _verdicts
+from open_instruct.core.asking import BadAnswer
 from open_instruct.core.prompt_file import fill, order_for, orders, read_prompt_file
 from open_instruct.engines.base import Message
 
@@ -77,7 +78,10 @@ def _build(content: Any, digest: str) -> Prompt:
     turns = []
     for example in content["examples"]:
         values = {name: str(value) for name, value in example.items() if name != "answer"}
-        bare.read(example["answer"])  # an example that is no verdict would teach the judge to write none
+        try:
+            bare.read(example["answer"])
+        except BadAnswer as reason:  # it would teach the judge to write such
+            raise ValueError(f"the answer of an example is no verdict: {reason}") from reason
         shown = fill(bare.question, values).strip()
         turns.append(({"role": "user", "content": shown}, {"role": "assistant", "content": example["answer"].strip()}))
     return replace(bare, orders=orders(turns, int(content["orders"])))
