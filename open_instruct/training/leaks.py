@@ -5,6 +5,8 @@ state that runs on), and say nothing. `trainer.py` adds the callback where rows 
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from transformers import Trainer, TrainerCallback
@@ -28,12 +30,9 @@ class RefuseLeaks(TrainerCallback):
             UserError: the rows are not kept apart.
         """
         first, second = list(range(3, 15)), list(range(20, 11, -1))
-        training = model.training
-        model.eval()
-        with torch.no_grad():
+        with _without_dropout(model), torch.no_grad():
             alone = self._logits(model, second, [len(second)])
             behind = self._logits(model, first + second, [len(first), len(second)])[len(first) :]
-        model.train(training)
         if (behind - alone).abs().mean() <= _MOST * alone.std():
             return
         if not state.is_world_process_zero:
@@ -48,3 +47,18 @@ class RefuseLeaks(TrainerCallback):
         batch = self._trainer._prepare_inputs(self._trainer.data_collator([row]))
         batch.pop("labels")
         return model(**batch, use_cache=False).logits[0].float()
+
+
+@contextmanager
+def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    training = model.training
+    # Of 4 bits: for answers, bitsandbytes packs the weights of a CPU anew, for good, and training would be another.
+    in_4_bits = getattr(model.config, "quantization_config", None) is not None
+    dropouts = {layer: layer.p for layer in model.modules() if isinstance(layer, torch.nn.Dropout)}
+    for layer in dropouts:
+        layer.p = 0.0
+    model.train(in_4_bits)
+    yield
+    model.train(training)
+    for layer, share in dropouts.items():
+        layer.p = share
