@@ -43,7 +43,9 @@ class Settings:
     )
     about: list[str] = help_field("NAME=TEXT: one line on what the run of that name is, for the page's legend", [])
     title: str = help_field("heading of the page; by default the names of the runs", "")
-    published: str = help_field("file of published figures to show beside ours; none for none", str(published.FILE))
+    published: str = help_field(
+        "file of published figures to show beside ours, by default docs/published.yaml; none for none", ""
+    )
     seed: int | None = help_field("of the whole experiment, for results.json and the page", None)
     seconds: float | None = help_field("that the whole experiment took, for results.json and the page", None)
 
@@ -59,7 +61,8 @@ def main(settings: Settings) -> None:
     runs = {name: results.read_run(folder) for name, folder in folders.items()}
     chosen = _chosen(settings.compare, list(runs))
     about = _about(settings.about, runs)
-    beside = _beside(runs, {} if settings.published == "none" else published.read(Path(settings.published)))
+    figures = {} if settings.published == "none" else published.read(Path(settings.published or published.FILE))
+    beside = _beside(runs, figures)
     pictures = Pictures()
     benchmarks = _gathered(runs, folders, chosen, pictures)
     compared = comparisons.rows_of(runs, benchmarks, chosen)

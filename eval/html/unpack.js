@@ -1,4 +1,4 @@
-// Unpacks the parts in which the page holds its items (eval/browsable.py), and keeps those that were used last.
+// Unpacks the parts in which the page holds its items (eval/packing.py), and keeps those that were used last.
 // For browse.js. A part is zlib-compressed JSON as base64; part 0 of a benchmark is its index.
 
 /** @param {{offsets: number[]}[]} benchmarks the number of the first item of each part, and of all items. */

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eval.browsable import LONGEST
+from eval.packing import LONGEST
 from eval.report import Settings, main
 from eval.results import Metric, Result, write
 

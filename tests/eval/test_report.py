@@ -341,6 +341,14 @@ def test_predictions_that_are_missing_or_damaged_cost_one_line_and_no_figure(run
     assert [one["count"] for one in data["benchmarks"]] == [30, 30, 30, 30]  # the other run's are there
 
 
+def test_verdicts_that_are_damaged_cost_a_line_and_no_prediction(runs, tmp_path, capsys):
+    (runs / "it" / "miniature_pairs" / "verdicts.jsonl").write_text('{"id": "pairs-0", "quality": 4}\n{"id": "pai')
+    report(runs, tmp_path / "report")
+    assert "Verdicts on it, unseen pairs, are not on this page: " in " ".join(capsys.readouterr().out.split())
+    index = unpacked((tmp_path / "report" / "report.html").read_text(), 1, 0)
+    assert [marks.count("-") for marks in index["marks"]] == [0, 0]
+
+
 def test_two_chosen_runs_are_compared_in_their_order(runs, tmp_path, capsys):
     report(runs, tmp_path / "report", compare=["sit", "it"])
     printed = capsys.readouterr().out
