@@ -101,6 +101,8 @@ def write(
     values: dict[str, list[float]] = {}
     images: dict[str, list[str]] = {}
     predictions = []
+    pictures = len({row.image for row in rows})
+    shared = pictures < len(rows)  # questions of one picture are right or wrong together
     for row, text, response in zip(rows, asked, responses, strict=True):
         if response is None:
             continue
@@ -119,6 +121,7 @@ def write(
                 "image": os.path.relpath(row.image, folder),  # so that both may move together
                 "description": parts.description,
                 "answer": parts.answer,
+                **({"cluster": row.image} if shared else {}),
             }
         )
     if not predictions:
@@ -128,7 +131,6 @@ def write(
     figures = {
         name: _figure(name, values[name], images[name]) for name in sorted(values, key=lambda name: name != lead)
     }
-    pictures = len({row.image for row in rows})
     write_json(
         folder / METRICS_FILE,
         {
@@ -140,7 +142,7 @@ def write(
             "n": len(predictions),
             "n_available": len(rows),
             "metrics": figures,
-            "clusters": f"{pictures:,} images" if pictures < len(rows) else "",
+            "clusters": f"{pictures:,} images" if shared else "",
             "depends_on": depends_on,
             "seconds": round(seconds, 2),
             "partial": len(predictions) < len(rows),

@@ -127,6 +127,7 @@ def test_vqa_accuracy_leads_where_there_are_annotators(world, tmp_path):
     result = eval.results.read(tmp_path / "tiny" / "vqa")
     assert next(iter(result.metrics)) == "vqa_accuracy"
     assert result.clusters == "1 images"
+    assert len({row["cluster"] for row in predictions_of(tmp_path / "tiny" / "vqa")}) == 1
     with pytest.raises(UserError, match="vqa needs the answers of several annotators, and question q0 has 1"):
         evaluate(world.evaluation(tmp_path, metric="vqa"))
 

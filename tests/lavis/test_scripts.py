@@ -105,6 +105,8 @@ def test_the_published_name_of_the_training_trains_and_says_so(tmp_path):
     assert done.stdout.startswith("This trains (the published name says eval)")
     assert done.returncode == 1
     assert "caption_coco_vicuna7b_train.yaml: no setting run.max_epochs; did you mean max_epoch?" in done.stderr
+    bare = run("run_scripts/blip2/train/eval_instruct_caption_coco.sh", cwd=LAVIS, CFG="none.yaml", NUM_PROCESSES="1")
+    assert "error: none.yaml: cannot be read" in bare.stderr  # without options, too
 
 
 @pytest.mark.slow

@@ -26,5 +26,7 @@ if [[ -n $ROWS ]]; then
 fi
 if [[ -n $OUTPUT_DIR ]]; then options+=("run.output_dir=$OUTPUT_DIR"); fi
 if [[ ${1:-} = --options ]]; then shift; fi
+options+=("$@")
+if ((${#options[@]} > 0)); then options=(--options "${options[@]}"); fi
 
-exec bash "$ROOT/LAVIS/run_scripts/blip2/launch.sh" train --cfg-path "$CFG" --options ${options[@]+"${options[@]}"} "$@"
+exec bash "$ROOT/LAVIS/run_scripts/blip2/launch.sh" train --cfg-path "$CFG" ${options[@]+"${options[@]}"}
