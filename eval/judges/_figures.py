@@ -5,7 +5,7 @@ other figure, and each figure says over how many items it was taken.
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,14 @@ def figures(infos: list[MetricInfo], items: list[dict[str, float]]) -> dict[str,
     for info in infos:
         values = [item[info.name] for item in items if info.name in item]
         if values:
-            found[info.name] = metric(info, values)
+            shown = replace(info, title="") if info == UNREADABLE and not any(values) else info  # a table of noughts
+            found[info.name] = metric(shown, values)
     return found
+
+
+def named(judge: dict[str, str]) -> str:
+    """A judge as a reader knows it: "openai gpt-4.1"."""
+    return " ".join(filter(None, (judge["name"], judge.get("model") or Path(judge.get("path", "")).name)))
 
 
 def join(
@@ -70,7 +76,8 @@ def join(
         found: its figures; they come before those that need no judge.
         items: the metrics of each item, in the order of predictions.jsonl.
         verdicts: lines of verdicts.jsonl.
-        facts: what else metrics.json says under "judges" and the kind's name.
+        facts: what else metrics.json says under "judges" and the kind's name; "engine" is the judge's identity, which
+            is told with each figure: a figure means nothing without its judge.
     """
     raw = read_metrics(folder)
     earlier = raw.setdefault("judges", {}).get(kind, {}).get("metrics", [])
@@ -82,7 +89,9 @@ def join(
     write_rows(folder / VERDICTS_FILE, verdicts)
     write_rows(folder / results.PREDICTIONS_FILE, rows)
     kept = {name: one for name, one in raw["metrics"].items() if name not in {*earlier, *given}}
-    raw["metrics"] = {**{name: asdict(one) for name, one in found.items()}, **kept}
+    judge = named(facts["engine"])
+    judged = {name: asdict(replace(one, about=f"{one.about} (judge: {judge})")) for name, one in found.items()}
+    raw["metrics"] = {**judged, **kept}
     raw["judges"][kind] = {**facts, "metrics": list(given)}
     write_json(folder / results.METRICS_FILE, raw)
 

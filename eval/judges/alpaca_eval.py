@@ -23,6 +23,7 @@ from eval.judges._items import Item
 from eval.judges._llm import Asking, Kind, Outcome, Verdict, collect, shown_text
 from open_instruct.core.asking import BadAnswer
 from open_instruct.core.errors import UserError
+from open_instruct.engines import identity
 from open_instruct.engines.base import Message
 
 ANNOTATOR = "alpaca_eval_gpt4"
@@ -65,7 +66,7 @@ class _AlpacaEval(Kind):
         preferences = _preferences(name, items, complete)
         outcome = _outcome(items, preferences)
         unreadable = sum("failed" in answer for answer in asked[0].answers) if asked else 0
-        facts = {**outcome.facts, **(asked[0].facts(asking, name, unreadable) if asked else _NOTHING_ASKED)}
+        facts = {**outcome.facts, **(asked[0].facts(asking, name, unreadable) if asked else _nothing_asked(asking))}
         lines = [{"id": item.id, **said} for item, said in zip(items, outcome.verdicts, strict=True)]
         _figures.join(folder, self.name, outcome.figures, outcome.items, lines, facts)
         return facts
@@ -87,7 +88,10 @@ class _AlpacaEval(Kind):
         return [_messages(prompt) for prompt in found], _max_tokens(name)
 
 
-_NOTHING_ASKED = {"requests": 0, "unreadable_requests": 0, "tokens_in": 0, "tokens_out": 0, "cost": None}
+def _nothing_asked(asking: Asking) -> dict[str, Any]:
+    """Where every response equals the reference's."""
+    judge = identity(asking.engine, asking.options)
+    return {"engine": judge, "requests": 0, "unreadable_requests": 0, "tokens_in": 0, "tokens_out": 0, "cost": None}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The oracle engine answers the prompts of stage 1 in the form they ask for."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,25 @@ def test_a_long_answer_is_cut_off_and_says_so():
 def test_wrong_settings_are_one_line(name, options, message):
     with pytest.raises(UserError, match=message):
         open_engine(name, options)
+
+
+def test_it_judges_answers_to_its_own_instructions_line_by_line():
+    asked = (
+        "<instruction>\nFirst reverse the list, then count the items.\nfig pear\n</instruction>\n"
+        "<response>\npear fig\nthree\n</response>"
+    )
+    verdict = json.loads(answer(asked).text)
+    assert verdict == {
+        "tasks": [{"task": "reverse", "done": True}, {"task": "count", "done": False}],
+        "following": False,
+        "quality": 3,
+    }
+
+
+def test_it_compares_by_what_is_right_and_elsewhere_by_length():
+    def scores(instruction, first, second):
+        asked = f"<instruction>\n{instruction}\n</instruction>\n<first_response>\n{first}\n</first_response>\n"
+        return json.loads(answer(f"{asked}<second_response>\n{second}\n</second_response>").text)
+
+    assert scores("Reverse the list.\nfig pear", "fig pear", "pear fig") == {"first": 1, "second": 10}
+    assert scores("Write a poem.", "x" * 900, "x" * 100) == {"first": 5, "second": 1}

@@ -67,10 +67,12 @@ def test_judging_again_changes_nothing_and_another_judge_takes_its_place(benchma
 
 def test_a_journal_of_verdicts_is_replayed(benchmark):
     judges.judge("seqeval", benchmark, "oracle", [], "")
-    figures = results.read(benchmark).metrics
+    figures = {name: metric.value for name, metric in results.read(benchmark).metrics.items()}
+    assert "(judge: oracle)" in results.read(benchmark).metrics["following"].about
     (journal,) = benchmark.glob("judge-seqeval-*.journal.jsonl")
     judges.judge("seqeval", benchmark, "replay", [f"files={journal}"], "")
-    assert results.read(benchmark).metrics == figures
+    assert {name: metric.value for name, metric in results.read(benchmark).metrics.items()} == figures
+    assert "(judge: replay)" in results.read(benchmark).metrics["following"].about
 
 
 def test_what_stays_unreadable_is_listed_with_its_reason(benchmark, tmp_path):
