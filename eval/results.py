@@ -20,6 +20,7 @@ from open_instruct.core.records import read_rows, write_json, write_rows
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
+VERDICTS_FILE = "verdicts.jsonl"  # beside it: what a judge said of each
 _MAX_PREDICTION = 1 << 28  # bytes of one line; a few examples with long contexts are long
 
 
@@ -116,7 +117,8 @@ def write(folder: Path, result: Result, predictions: Iterable[dict[str, Any]]) -
 
 def drop(folder: Path) -> None:
     """Forget the result in `folder`, which is about to be worked out anew: a killed run then leaves none of before."""
-    (folder / METRICS_FILE).unlink(missing_ok=True)
+    for name in (METRICS_FILE, VERDICTS_FILE):  # verdicts are about the answers of before
+        (folder / name).unlink(missing_ok=True)
 
 
 def read(folder: Path) -> Result | None:

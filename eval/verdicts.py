@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from eval import results
 from eval.packing import held_text
 from open_instruct.core.records import read_rows
 
-FILE = "verdicts.jsonl"  # beside predictions.jsonl: lines with the "id" of an item
 Said = list[list[str]]  # pairs of one verdict
 
 
@@ -17,7 +17,7 @@ def read(folder: Path) -> dict[str, list[Said]]:
     Raises:
         UserError: the file is damaged.
     """
-    path = folder / FILE
+    path = folder / results.VERDICTS_FILE
     found: dict[str, list[Said]] = {}
     if not path.is_file():
         return found

@@ -16,7 +16,6 @@ from open_instruct.core.errors import UserError
 from open_instruct.core.intervals import interval, standard_error
 from open_instruct.core.records import write_json, write_rows
 
-VERDICTS_FILE = "verdicts.jsonl"
 UNREADABLE = MetricInfo(
     name="judge_unreadable",
     title="Verdicts that cannot be read",
@@ -86,7 +85,7 @@ def join(
     for row, added in zip(rows, items, strict=True):
         kept = {name: value for name, value in row.get("metrics", {}).items() if name not in {*earlier, *given}}
         row["metrics"] = {**added, **kept}
-    write_rows(folder / VERDICTS_FILE, verdicts)
+    write_rows(folder / results.VERDICTS_FILE, verdicts)
     write_rows(folder / results.PREDICTIONS_FILE, rows)
     kept = {name: one for name, one in raw["metrics"].items() if name not in {*earlier, *given}}
     judge = named(facts["engine"])

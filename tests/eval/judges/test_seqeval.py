@@ -166,3 +166,10 @@ def test_a_judge_that_cannot_be_opened_is_told_in_one_line(kind, engine, options
         judges.check(kind, engine, options, "")
     assert told in str(refused.value).replace("pairwise, seqeval, toxicity, truthfulness", "pairwise, seqeval")
     assert "\n" not in str(refused.value)
+
+
+def test_new_answers_forget_what_was_said_of_the_old_ones(benchmark):
+    judges.judge("seqeval", benchmark, "oracle", [], "")
+    results.write(benchmark, results.read(benchmark), [])
+    assert not (benchmark / "verdicts.jsonl").exists()
+    assert len(list(benchmark.glob("judge-seqeval-*.journal.jsonl"))) == 1  # paid for: the same answers may come back
