@@ -4,6 +4,7 @@ Called by `eval.run`, which has checked everything and knows which benchmarks ar
 """
 
 import gc
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from eval import results
-from eval.backends.window import Cut
 from eval.benchmarks import Benchmark
 from eval.resume import ResumableModel
 from eval.scored import counted_clusters, figures, predictions
@@ -56,11 +56,6 @@ def ask(todo: list[tuple[Benchmark, Loaded, Path, dict[str, Any]]], open_model: 
         _empty_cache()
 
 
-def cut_of(result: results.Result) -> str:
-    """One line where prompts or answers did not fit the model's window; else ""."""
-    return Cut(**result.cut).told() if result.cut else ""
-
-
 def _evaluate(
     benchmark: Benchmark, loaded: Loaded, model: ResumableModel, how: How, folder: Path, depends_on: dict[str, Any]
 ) -> None:
@@ -82,7 +77,7 @@ def _evaluate(
         depends_on=depends_on,
         seconds=round(time.monotonic() - began, 3),
         seconds_model=round(model.seconds, 3),
-        cut=asdict(model.cut) if model.cut.told() else {},
+        cut=asdict(model.cut) if model.cut.any else {},
     )
     results.write(folder, result, predictions(samples, task))
 
@@ -98,6 +93,7 @@ def _scored_items(loaded: Loaded, task: Any, model: ResumableModel, how: How, as
 
     if task.get_config("num_fewshot") is None:
         task.set_config(key="num_fewshot", value=0)
+    logging.getLogger("lm_eval.evaluator_utils").setLevel(logging.ERROR)  # metrics of a language count its items alone
     task.set_fewshot_seed(seed=how.seed)
     set_seed(how.seed)  # before each benchmark, so that none depends on which ran before it
     try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eval import asking, backends, benchmarks, judging, local_data, results
+from eval.backends import window
 from eval.backends.base import Needs, Plan
 from eval.benchmarks import Benchmark
 from eval.sandbox import UNSANDBOXED_VARIABLE
@@ -106,9 +107,8 @@ def main(settings: Settings) -> None:
                 judging.judge(chosen, judge, output)
     found = results.read_run(output)
     print(terminal({output.name: {one.name: found[one.name] for one in chosen}}))
-    for one in chosen:
-        if told := asking.cut_of(found[one.name]):
-            print(f"{one.title}: {told}")
+    if told := window.told({one.title: window.Cut(**found[one.name].cut) for one in chosen}):
+        print(told)
     judging.tell_unjudged(chosen, judge)
     print(f"\nresults and predictions: {output}")
 
@@ -141,15 +141,18 @@ def _load(missing: list[Benchmark], manager: Any) -> list[tuple[Benchmark, dict[
     Raises:
         UserError: data is missing (one line for all of it), or damaged.
     """
-    tasks, absent = [], []
-    for one in missing:
+    tasks, absent = {}, []
+    # Those that have nothing first: reading the data of the others takes its time.
+    for one in sorted(missing, key=lambda one: (local_data.folder() / one.data).exists()):
+        if absent and (local_data.folder() / one.data).exists():
+            break
         try:
-            tasks.append((one, manager.load([one.name])))
+            tasks[one.name] = manager.load([one.name])
         except local_data.MissingData as error:
             absent.append(error)
     if absent:
         raise local_data.all_missing(absent)
-    return tasks
+    return [(one, tasks[one.name]) for one in missing]
 
 
 def _refuse_folder_of_another(output: Path, model: Path, fingerprint: str) -> None:

@@ -56,7 +56,11 @@ def open_model(plan: Plan, needs: Needs = NONE) -> Any:
     Raises:
         UserError: vLLM does not start with these settings on this machine.
     """
+    import transformers
+
     from eval.backends.streamed import Streamed, ended, generation
+
+    transformers.logging.set_verbosity_error()  # warns of prompts beyond the window, which are cut and counted
 
     class VLLM(Streamed):
         def __init__(self) -> None:

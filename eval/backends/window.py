@@ -4,6 +4,7 @@ A prompt loses its beginning until the longest answer that its task allows has r
 answer may be no longer than half the window. How many prompts that were stands in metrics.json.
 """
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,14 +36,25 @@ class Cut:
             self.prompts + other.prompts, self.of + other.of, max(self.window, other.window), min(tokens, default=0)
         )
 
-    def told(self) -> str:
-        """One line for the person who reads the figures; "" where all fitted."""
-        parts = []
-        if self.prompts:
-            parts.append(f"{self.prompts:,} of {self.of:,} prompts lost their beginning")
-        if self.answer_tokens:
-            parts.append(f"answers were given at most {self.answer_tokens:,} tokens, fewer than the task allows")
-        return f"{' and '.join(parts)}: the model's window is {self.window:,} tokens" if parts else ""
+    @property
+    def any(self) -> bool:
+        """Whether something did not fit."""
+        return bool(self.prompts or self.answer_tokens)
+
+
+def told(cuts: dict[str, Cut]) -> str:
+    """For the person who reads the figures: what did not fit in which benchmark; "" where all did."""
+    window = max((cut.window for cut in cuts.values()), default=0)
+    prompts = [f"{title} ({cut.prompts:,} of {cut.of:,})" for title, cut in cuts.items() if cut.prompts]
+    answers: dict[int, list[str]] = {}
+    for title, cut in cuts.items():
+        if cut.answer_tokens:
+            answers.setdefault(cut.answer_tokens, []).append(title)
+    lines = [f"Prompts lost their beginning, the model's window is {window:,} tokens: {', '.join(prompts)}"]
+    lines = lines if prompts else []
+    for tokens, titles in answers.items():
+        lines.append(f"Answers got at most {tokens:,} tokens, fewer than the task allows: {', '.join(titles)}")
+    return "\n".join(textwrap.fill(line, 80) for line in lines)
 
 
 @dataclass(frozen=True)
@@ -70,8 +82,8 @@ def fit(model: Any, kind: str, requests: list[Any]) -> tuple[list[Any], Cut]:
     for one in requests:
         prompt, settings = one.args
         name, wanted = longest_answer(settings, model)
-        if wanted > window // 2:
-            lowered = window // 2
+        if wanted > (window + SPARE) // 2:
+            lowered = (window + SPARE) // 2
             one = Fitted((prompt, {**settings, name: lowered}))
         fitted.append(one)
     lengths = ((one.args[0], window - longest_answer(one.args[1], model)[1]) for one in fitted)

@@ -1,13 +1,18 @@
 """What runs the model makes no difference: the same likelihoods, choices and greedy answers from all backends."""
 
+import importlib.util
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
 
+from eval.backends import vllm as vllm_backend
 from eval.backends import window
+from eval.benchmarks import TASKS_FOLDER
 from eval.results import read, read_predictions
 from eval.run import Settings, main
 from open_instruct.core.errors import UserError
@@ -169,9 +174,8 @@ def test_prompts_that_lose_their_beginning_are_counted_and_told(checkpoint, eval
     run("hf", checkpoint, tmp_path, "miniature_chains")
     cut = read(tmp_path / "hf" / "miniature_chains").cut
     assert (cut["prompts"], cut["of"], cut["window"]) == (5, 12, 510)
-    assert (
-        "unseen chains of 3: 5 of 12 prompts lost their beginning: the model's window is 510" in capsys.readouterr().out
-    )
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Prompts lost their beginning, the model's window is 510 tokens: unseen chains of 3 (5 of 12)" in told
 
 
 def test_an_answer_gets_half_the_window_at_most():
@@ -183,7 +187,64 @@ def test_an_answer_gets_half_the_window_at_most():
 
     requests = [window.Fitted(("x" * length, {"max_gen_toks": wanted})) for length, wanted in ((10, 20), (60, 400))]
     fitted, cut = window.fit(Model(), "generate_until", requests)
-    assert [one.args[1]["max_gen_toks"] for one in fitted] == [20, 50]
-    assert cut == window.Cut(prompts=1, of=2, window=100, answer_tokens=50)
+    assert [one.args[1]["max_gen_toks"] for one in fitted] == [20, 51]
+    assert cut == window.Cut(prompts=1, of=2, window=100, answer_tokens=51)
     scored = [window.Fitted(("x" * length, "yz")) for length in (98, 99, 100)]
     assert window.fit(Model(), "loglikelihood", scored)[1].prompts == 1  # the last token is only predicted, never read
+
+
+PER_BENCHMARK, ITEMS = (
+    2,
+    4,
+)  # tasks of a benchmark, and items of a task: all of them with 50 items is an hour on two cores
+no_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed here")
+
+
+def some_tasks(data_folder):
+    """Of each benchmark whose data is there, the last ones by name, without draws."""
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=[str(TASKS_FOLDER)], include_defaults=False)
+    of_folder: dict[str, list[str]] = {}
+    for name in manager.all_subtasks:
+        entry = manager.task_index[name]
+        drawn = (entry.cfg.get("generation_kwargs") or {}).get("do_sample")
+        folder = Path(entry.yaml_path).parent.name
+        if not drawn and (data_folder / folder).is_dir():
+            of_folder.setdefault(folder, []).append(name)
+    return [name for names in of_folder.values() for name in sorted(names)[-PER_BENCHMARK:]]
+
+
+@no_vllm
+@pytest.mark.slow
+def test_vllm_gives_the_answers_and_likelihoods_of_transformers(shared, tmp_path, monkeypatch):
+    """Every benchmark that there is, on real items, with one load of vLLM; and what was asked is not asked again."""
+    data_folder = shared / "data/eval"
+    monkeypatch.setenv("SIT_EVAL_DATA", str(data_folder))
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    root = Path(__file__).resolve().parents[2] / "open_instruct"
+    model = shutil.copytree(root / "miniature/base", tmp_path / "model")
+    shutil.copy(root / "core/chat_templates/tulu.jinja", model / "chat_template.jinja")
+    tasks = some_tasks(data_folder)
+    assert {"mmlu_5shot", "mgsm_trans_cot_8shot", "hellaswag", "seqeval", "gsm_direct"} <= set(tasks)
+    opened = []
+    load = vllm_backend.open_model
+    monkeypatch.setattr(vllm_backend, "open_model", lambda *plan: opened.append(plan) or load(*plan))
+    options = {"tasks": ",".join(tasks), "limit": ITEMS, "dtype": "float32"}
+    for backend, more in (("hf", {"device": "cpu"}), ("vllm", {"backend_options": ["gpu_memory_utilization=0.3"]})):
+        main(Settings(str(model), str(tmp_path / backend), backend=backend, **options, **more))
+    assert len(opened) == 1
+    likelihoods = 0
+    for name in tasks:
+        expected, found = (read_predictions(tmp_path / backend / name) for backend in ("hf", "vllm"))
+        assert [row["response"] for row in found] == [row["response"] for row in expected], name
+        assert found == expected, name
+        journals = [sorted((tmp_path / backend / name).glob("loglikelihood-*.journal")) for backend in ("hf", "vllm")]
+        for theirs, ours in zip(*journals, strict=True):
+            pairs = [[json.loads(line) for line in path.read_text().splitlines()[1:]] for path in (theirs, ours)]
+            values = [{row["row"]: row["value"] for row in rows} for rows in pairs]
+            assert values[0].keys() == values[1].keys()
+            for row, (value, greedy) in values[0].items():
+                assert values[1][row] == [pytest.approx(value, abs=1e-3), greedy], (name, row)
+                likelihoods += 1
+    assert likelihoods > 50

@@ -1,12 +1,9 @@
 """Evaluating a checkpoint: what is written, what a second call keeps, and what is refused before anything is loaded."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -244,6 +241,17 @@ def test_a_wrong_setting_is_told_before_loading(checkpoint, eval_data, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
+def test_all_that_is_missing_is_told_in_one_line(checkpoint, tmp_path, monkeypatch, no_loading):
+    monkeypatch.setenv("SIT_EVAL_DATA", str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="the evaluation data is not there for") as caught:
+        main(settings(checkpoint, tmp_path / "out", tasks="gsm,mgsm_cot_8shot,miniature_chains,mmlu_5shot,seqeval"))
+    told = str(caught.value)
+    assert "not there for gsm, mgsm, miniature, mmlu, seqeval (" in told and "\n" not in told
+    assert "`bash scripts/prepare_eval_data.sh gsm mgsm mmlu seqeval`" in told
+    assert "`python -m open_instruct.miniature.make_data" in told
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
 def test_missing_data_is_told_before_loading(checkpoint, tmp_path, monkeypatch, no_loading):
     monkeypatch.setenv("SIT_EVAL_DATA", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match=r"chains\.jsonl: the evaluation data is not there. Make it with `python -m"):
@@ -268,51 +276,6 @@ def test_the_command_ends_with_one_line_and_code_1(checkpoint, tmp_path, one_thr
     )
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and "tiny" in done.stderr
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_from_its_finished_requests(checkpoint, eval_data, tmp_path, one_thread):
-    path = eval_data / "miniature" / "longer.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text(
-        "".join(json.dumps({**rows[n % 12], "id": str(n), "input": f"{n} apple"}) + "\n" for n in range(80))
-    )
-    output = tmp_path / "out"
-    arguments = command("--model", checkpoint, "--output_dir", output, "--tasks", "miniature_longer", "--batch_size", 2)
-    killed = subprocess.Popen(arguments, env=one_thread, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    journal = None
-    while time.monotonic() < deadline and killed.poll() is None:
-        journal = next(output.glob("*/*.journal"), None)
-        if journal and len(journal.read_bytes().splitlines()) > 10:
-            break
-        time.sleep(0.02)
-    os.kill(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL, killed.stderr.read().decode()
-    killed.stderr.close()
-    assert not (output / "miniature_longer" / "metrics.json").exists()
-
-    # What is done gets a mark in the journal: were it asked again, the mark would be gone from the predictions.
-    head, *lines = journal.read_bytes().split(b"\n")[:-1]
-    done = {}
-    for line in lines:
-        done[json.loads(line)["row"]] = json.loads(line)["value"]
-    assert 10 <= len(done) < 80
-    marked = [b'{"row":%d,"value":"marked"}' % row for row in done]
-    journal.write_bytes(b"\n".join([head, *marked, b'{"row":79,"val']))  # and the kill tore the last line
-    subprocess.run(arguments, env=one_thread, check=True, capture_output=True)
-    responses = [row["response"] for row in read_predictions(output / "miniature_longer")]
-    assert [number for number, text in enumerate(responses) if text == "marked"] == sorted(done)
-
-    subprocess.run(
-        command("--model", checkpoint, "--output_dir", tmp_path / "whole", "--tasks", "miniature_longer"),
-        env=one_thread,
-        check=True,
-        capture_output=True,
-    )
-    whole = [row["response"] for row in read_predictions(tmp_path / "whole" / "miniature_longer")]
-    for number, text in enumerate(whole):
-        assert text == done.get(number, responses[number])
 
 
 @pytest.mark.slow
