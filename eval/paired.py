@@ -24,6 +24,7 @@ FLIPS = 10_000  # of the signs; all of them where there are fewer (2 to the numb
 LEVEL = 0.05
 _SEED = 0
 _BLOCK = 1 << 22  # numbers drawn at once: 32 MiB
+_EQUAL = 1e-5  # sums that lie no further apart, relatively, are equal: they are taken in 32 bits
 
 Values = dict[tuple, float]  # of a metric in one run, by key of the item
 
@@ -146,27 +147,30 @@ def _bootstrap(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """2.5 % and 97.5 % percentile of each column's mean over units drawn whole, with replacement."""
     rng = np.random.default_rng(_SEED)
     units = len(sums)
+    short_sums, short_counts = sums.astype(np.float32), counts.astype(np.float32)
     block = max(1, _BLOCK // units)
     means = []
     for done in range(0, DRAWS, block):
         rows = min(block, DRAWS - done)
         drawn = rng.integers(units, size=(rows, units)) + np.arange(rows)[:, None] * units
-        times = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(float)
-        means.append((times @ sums) / (times @ counts)[:, None])
+        times = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float32)
+        means.append((times @ short_sums) / (times @ short_counts)[:, None])
     return np.percentile(np.concatenate(means), (2.5, 97.5), axis=0)
 
 
 def _flipped(sums: np.ndarray) -> np.ndarray:
     """Of each column, the chance of a sum as far from 0 when each unit's sign is a coin's."""
     units = len(sums)
-    observed = np.abs(sums.sum(axis=0)) * (1 - 1e-9)  # equal sums must count whatever their rounding
+    observed = np.abs(sums.sum(axis=0)) * (1 - _EQUAL)
     if 2**units <= FLIPS:
         signs = np.array(list(itertools.product((-1.0, 1.0), repeat=units)))
         return (np.abs(signs @ sums) >= observed).mean(axis=0)
     rng = np.random.default_rng(_SEED)
     as_far = np.zeros(sums.shape[1])
+    short = sums.astype(np.float32)
+    whole = sums.sum(axis=0)
     block = max(1, _BLOCK // units)
     for done in range(0, FLIPS, block):
-        signs = rng.integers(2, size=(min(block, FLIPS - done), units), dtype=np.int8) * 2.0 - 1
-        as_far += (np.abs(signs @ sums) >= observed).sum(axis=0)
+        signs = rng.integers(2, size=(min(block, FLIPS - done), units), dtype=np.int8).astype(np.float32)
+        as_far += (np.abs(2 * (signs @ short) - whole) >= observed).sum(axis=0)  # 0 and 1 for -1 and 1: drawn faster
     return (as_far + 1) / (FLIPS + 1)
