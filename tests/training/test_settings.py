@@ -78,6 +78,7 @@ def test_one_process_over_several_gpus_is_refused(tmp_path, monkeypatch):
 
 
 def test_fsdp_needs_several_processes_and_checkpoints_in_its_own_way(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")  # which the settings turn on, for accelerate: undone at the end
     training = Training(str(tmp_path), use_cpu=True, report_to="none", fsdp=True, fsdp_config='{"version": 2}')
     assert training.fsdp_config["activation_checkpointing"] and not training.gradient_checkpointing
     with pytest.raises(UserError, match="--fsdp splits a model over several processes, and this is one"):
