@@ -108,7 +108,7 @@ def _generated(
         _Prompts(rows, asked, numbers, encoder),
         batch_size=run.batch_size_eval,
         num_workers=run.num_workers,
-        collate_fn=lambda batch: batch,
+        collate_fn=list,  # as they are
     )
     device = model.device
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=run.amp and device.type == "cuda")

@@ -108,7 +108,7 @@ def test_a_damaged_picture_is_a_rejected_question(world, tmp_path, capsys):
     images = tmp_path / "images"
     shutil.copytree(world.images, images)
     (images / "2.png").write_bytes(b"\x89PNG")
-    settings = world.evaluation(tmp_path, max_len=2)
+    settings = world.evaluation(tmp_path, max_len=2, num_workers=1)
     settings.datasets["shapes"].build_info.images.storage = str(images)
     evaluate(settings)
     result = eval.results.read(tmp_path / "tiny" / "vqa")

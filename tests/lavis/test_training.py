@@ -115,7 +115,7 @@ def test_a_truncated_picture_is_a_rejected_row_with_its_name(world, tmp_path, ca
     shutil.copytree(world.images, images)
     whole = (images / "3.png").read_bytes()
     (images / "3.png").write_bytes(whole[: len(whole) // 2])
-    settings = world.training(tmp_path / "run", max_steps=-1, max_epoch=2)
+    settings = world.training(tmp_path / "run", max_steps=-1, max_epoch=2, num_workers=1)
     settings.datasets["shapes"].build_info.images.storage = str(images)
     train(settings)
     rejected = [row for _, row in read_rows(tmp_path / "run" / "rejected.jsonl")]
