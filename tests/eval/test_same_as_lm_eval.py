@@ -7,6 +7,7 @@ the data folder is read here a second time, into the form that the harness expec
 import csv
 import hashlib
 import json
+import random
 import re
 from functools import partial
 from importlib.resources import files
@@ -202,13 +203,13 @@ SAID = [
 @pytest.mark.parametrize("shots", [0, 5])
 def test_mmlu_asks_the_same(data, shots):
     own = ours(f"mmlu_{shots}shot")
-    found = asked(own, limit=4 * 57)
+    found = asked(own, limit=2 * 57)
     by_subject = {}
     for item, requests in zip(own.eval_docs, found, strict=False):
         by_subject.setdefault(item["subject"], []).append(requests)
     assert len(by_subject) == 57
     for subject, requests in by_subject.items():
-        assert requests == asked(mmlu_theirs(data, subject, shots), limit=4), subject
+        assert requests == asked(mmlu_theirs(data, subject, shots), limit=2), subject
 
 
 def test_mmlu_has_every_question_of_every_subject(data):
@@ -234,13 +235,13 @@ def test_the_categories_of_mmlu_are_the_harnesss(data):
 def test_arc_asks_the_same(data):
     own = asked(ours("arc_challenge"))
     assert len(own) == 1172
-    assert own[:60] == asked(arc_theirs(data), limit=60)
+    assert own[:40] == asked(arc_theirs(data), limit=40)
     assert {len(requests) for requests in own} == {3, 4, 5}
 
 
 def test_hellaswag_asks_the_same_with_a_training_file(hellaswag, monkeypatch):
     own, other = hellaswag_both(hellaswag, monkeypatch)
-    assert asked(own) == asked(other)
+    assert asked(own, limit=80) == asked(other, limit=80)
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -287,7 +288,7 @@ def both_ways(name, data, hellaswag, monkeypatch, count):
 
 @pytest.mark.parametrize("name", ["mmlu", "arc_challenge", "hellaswag"])
 def test_choices_are_scored_the_same(name, data, hellaswag, monkeypatch):
-    own, other, metrics = both_ways(name, data, hellaswag, monkeypatch, 57)
+    own, other, metrics = both_ways(name, data, hellaswag, monkeypatch, 30)
     assert_same_scores(own(Drawn()), other(Drawn()), metrics)
 
 
@@ -326,8 +327,12 @@ def test_ifeval_scores_the_same_and_a_response_has_one_score(data):
     own = ours("ifeval")  # first: it lays out what the harness's checkers would fetch
     other = theirs("ifeval/ifeval.yaml", {"train": rows_of(data / "ifeval" / "input_data.jsonl")})
     names = [f"{level}_level_{how}_acc" for level in ("prompt", "inst") for how in ("strict", "loose")]
-    once, again, harness = (scored(task, Drawn(said), limit=None) for task in (own, own, other))
-    assert [[one[name] for name in names] for one in once] == [[one[name] for name in names] for one in again]
+    once, harness = (scored(task, Drawn(said), limit=None) for task in (own, other))
+    drawn = [one for one in once if one["doc"]["key"] in (1122, 1129)]
+    for seed in range(12):
+        random.seed(seed)
+        for one in drawn:
+            assert own.process_results(one["doc"], one["resps"][0]) == {name: one[name] for name in names}
     compared = [pair for pair in zip(once, harness, strict=True) if pair[1]["doc"]["key"] not in (1122, 1129)]
     assert len(compared) == 539
     for mine, one in compared:
