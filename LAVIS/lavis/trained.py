@@ -89,6 +89,8 @@ def with_trained_adapters(settings: Model) -> Model:
             f"model.finetuned: {settings.finetuned} was trained on another architecture than {settings.pretrained}: "
             f"{', '.join(other)}. Give its own base ({found['base']}) as model.pretrained"
         )
+    if not found["model"]["use_lora"]:  # new adapters may go beside what was trained without any
+        return settings
     return dataclasses.replace(settings, **{name: found["model"][name] for name in _ADAPTERS})
 
 

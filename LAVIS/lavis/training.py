@@ -48,6 +48,8 @@ def _train(settings: Training, first: bool, merge_into: str) -> None:
     folder = Path(run.output_dir)
     rows, files = read_splits(settings.datasets, run.train_splits, run.max_rows)
     config = load_config(settings.model)
+    encoder = encoder_of(settings.model, config)
+    settings = dataclasses.replace(settings, model=trained.with_trained_adapters(settings.model))
     args = arguments(settings)  # processes find each other here
     with ExitStack() as stack:
         description, start, done = told_by_the_first(first, lambda: _prepared(settings, rows, files, stack))
@@ -64,7 +66,6 @@ def _train(settings: Training, first: bool, merge_into: str) -> None:
             begin = time.monotonic()
             state = trained_to_its_end(start)
             if state is None:
-                encoder = encoder_of(settings.model, config)
                 trainer = build_trainer(settings, args, model, Examples(rows, encoder, folder), encoder, description)
                 trainer.train(resume_from_checkpoint=start)
                 state = trainer.state

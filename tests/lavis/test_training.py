@@ -184,6 +184,17 @@ def test_adapters_are_trained_stored_and_merged_into_a_whole_checkpoint(world, t
         trained.write_merged(world.model(finetuned=str(tmp_path / "run")), tmp_path / "merged")
 
 
+def test_training_goes_on_from_trained_parts_with_or_without_adapters(world, run, tmp_path):
+    """What was trained without adapters gets new ones; what was trained with some keeps them, whatever the settings."""
+    first = {"finetuned": str(run), "use_lora": True, "lora_r": 2}
+    train(world.training(tmp_path / "first", model=first, max_steps=1))
+    train(world.training(tmp_path / "second", model={"finetuned": str(tmp_path / "first")}, max_steps=1))
+    names = [set(load_file(tmp_path / name / trained.WEIGHTS)) for name in ("first", "second")]
+    assert names[0] == names[1] and any("lora_A" in name for name in names[0])
+    assert trained.about(tmp_path / "second")["model"]["lora_r"] == 2
+    trained.load_trained(world.model(finetuned=str(tmp_path / "second")), torch.float32)
+
+
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory):
     """Settings of a model with an encoder and a decoder, as the FlanT5 models."""
