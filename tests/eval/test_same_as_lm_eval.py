@@ -328,11 +328,12 @@ def test_ifeval_scores_the_same_and_a_response_has_one_score(data):
     other = theirs("ifeval/ifeval.yaml", {"train": rows_of(data / "ifeval" / "input_data.jsonl")})
     names = [f"{level}_level_{how}_acc" for level in ("prompt", "inst") for how in ("strict", "loose")]
     once, harness = (scored(task, Drawn(said), limit=None) for task in (own, other))
-    drawn = [one for one in once if one["doc"]["key"] in (1122, 1129)]
+    drawn = [one["doc"] for one in once if one["doc"]["key"] in (1122, 1129)]
+    scores = set()
     for seed in range(12):
         random.seed(seed)
-        for one in drawn:
-            assert own.process_results(one["doc"], one["resps"][0]) == {name: one[name] for name in names}
+        scores.add(repr([own.process_results(item, ["abcdefghijklm" * 6]) for item in drawn]))  # half of all letters
+    assert len(drawn) == 2 and len(scores) == 1
     compared = [pair for pair in zip(once, harness, strict=True) if pair[1]["doc"]["key"] not in (1122, 1129)]
     assert len(compared) == 539
     for mine, one in compared:
