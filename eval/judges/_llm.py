@@ -5,6 +5,7 @@ engine to the files, is here. Any engine of `open_instruct/engines` judges.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,7 +155,7 @@ class Kind:
 
     def _requests(self, items: list[Item]) -> Iterator[dict[str, str]]:
         for item in items:
-            yield from self.shown(item)
+            yield from map(_within_tags, self.shown(item))
 
     def plan(self, items: list[Item], asking: Asking) -> tuple[list[tuple[Message, ...]], int]:
         """What would be asked, were nothing asked before, and about how many tokens an answer has."""
@@ -247,6 +248,14 @@ class _Step:
 def shown_text(text: str) -> str:
     """A response as a judge sees it: an empty one says so."""
     return text if text.strip() else "(the response is empty)"
+
+
+def _within_tags(shown: dict[str, str]) -> dict[str, str]:
+    """What fills a prompt, unable to end the tag it stands in: a response must not write what the judge is told."""
+    return {name: _CLOSING_TAG.sub(r"< /\1>", text) for name, text in shown.items()}
+
+
+_CLOSING_TAG = re.compile(r"</\s*(instruction|response|first_response|second_response)\s*>", re.IGNORECASE)
 
 
 def _read(prompt: Prompt, answer: dict[str, Any]) -> Verdict | str:

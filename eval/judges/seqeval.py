@@ -54,8 +54,10 @@ def _metrics(verdict: Verdict | str, item: Item) -> dict[str, float]:
         return {"judge_unreadable": 1.0}
     following = float(verdict["following"])
     found = {"following": following, "quality": float(verdict["quality"]), "judge_unreadable": 0.0}
-    if isinstance(item.row.get("iteration"), int):  # how often SeqEval's authors made the instruction longer
-        found[f"following_iteration_{item.row['iteration']}"] = following
+    # How often SeqEval's authors made the instruction longer: a field of their rows, a metric in our predictions.
+    iteration = item.row.get("iteration", item.row.get("metrics", {}).get("iteration"))
+    if isinstance(iteration, int | float):
+        found[f"following_iteration_{iteration:g}"] = following
     if "tasks" not in verdict:
         return found
     done = [float(task["done"]) for task in verdict["tasks"]]

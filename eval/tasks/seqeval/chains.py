@@ -11,7 +11,12 @@ from eval import local_data
 from eval.scoring import open_ended
 from eval.scoring.data_files import MADE_BY
 
-no_target, score = open_ended.no_target, open_ended.score
+no_target = open_ended.no_target
+
+
+def score(item: dict[str, Any], responses: list[str]) -> dict[str, float]:
+    """What needs no judge, and the item's `iteration`, by which the judge's figures are told apart."""
+    return {**open_ended.score(item, responses), "iteration": float(item["iteration"])}
 
 
 def items(file: str, **_settings: Any) -> dict[str, Dataset]:
