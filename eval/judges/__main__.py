@@ -79,6 +79,7 @@ def main(settings: Settings) -> None:
         print(_plan.table(kind, items, asking))
         return
     kind.check(settings.engine, settings.engine_options, settings.reference)
+    kind.prompt(asking)
     output = Path(settings.output_dir)
     with only_run(output, "judge"), RunInfo(output, settings, settings.seed):
         _write_predictions(output, kind, items, len(every))

@@ -80,6 +80,7 @@ class Kind:
             that cannot be read, the reason.
         compares: whether a reference model's answers are needed.
         usual_reference: the file of the data folder that is taken where no reference is named; "" where one must be.
+        verdicts: which verdicts a prompt of this kind may ask for (names of `_verdicts.READERS`); () for any.
     """
 
     name: str
@@ -89,13 +90,14 @@ class Kind:
     outcome: Callable[[list[Item], list[list[Verdict | str]]], Outcome]
     compares: bool = False
     usual_reference: str = ""
+    verdicts: tuple[str, ...] = ()
 
     def check(self, engine: str, options: list[str], reference: str) -> None:
         """See `eval.judges.check`."""
         if not engine:
             raise UserError(f"no judge is named for the kind {self.name}; engines that can judge: {', '.join(names())}")
         check_options(engine, options)
-        self.check_prompt()
+        self.prompt(Asking(engine))
         if self.compares:
             self.reference(reference)
         path = next((option.partition("=")[2] for option in options if option.startswith("path=")), None)
@@ -117,9 +119,19 @@ class Kind:
             raise UserError(f"{path}: no such file or folder of a reference model's answers")
         return path
 
-    def check_prompt(self) -> None:
-        """Refuse a kind whose prompt is not there."""
-        load(self.name)
+    def prompt(self, asking: Asking) -> Any:
+        """The prompt to ask with.
+
+        Raises:
+            UserError: it is not there, or its verdict is not one of this kind.
+        """
+        found = load(asking.prompt or self.name, asking.prompts)
+        if self.verdicts and found.verdict not in self.verdicts:
+            raise UserError(
+                f"the prompt {asking.prompt or self.name} asks for the verdict {found.verdict}; the judge {self.name} "
+                f"needs {' or '.join(self.verdicts)}"
+            )
+        return found
 
     def judge(self, folder: Path, engine: str, options: list[str], reference: str) -> None:
         """See `eval.judges.judge`."""
@@ -140,7 +152,7 @@ class Kind:
         Returns:
             Counts and costs, as they stand in metrics.json under "judges".
         """
-        prompt = load(asking.prompt or self.name, asking.prompts)
+        prompt = self.prompt(asking)
         requests = list(self._requests(items))
         about = {"input": _items.digest(items), "prompt": prompt.digest}
         asked = collect(_Step(self.name, prompt), requests, prompt.max_tokens, folder, asking, about)
@@ -159,7 +171,7 @@ class Kind:
 
     def plan(self, items: list[Item], asking: Asking) -> tuple[list[tuple[Message, ...]], int]:
         """What would be asked, were nothing asked before, and about how many tokens an answer has."""
-        prompt = load(asking.prompt or self.name, asking.prompts)
+        prompt = self.prompt(asking)
         return [
             prompt.messages(number, shown) for number, shown in enumerate(self._requests(items))
         ], prompt.answer_tokens()

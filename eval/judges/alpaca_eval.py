@@ -42,9 +42,9 @@ _INFOS = [
 class _AlpacaEval(Kind):
     """See `eval.judges._llm.Kind`; the package makes the prompts, all at once."""
 
-    def check_prompt(self) -> None:
-        """See `Kind.check_prompt`."""
-        _annotator(ANNOTATOR)
+    def prompt(self, asking: Asking) -> Any:
+        """See `Kind.prompt`; here it is one of the package's annotators."""
+        return _annotator(asking.prompt or ANNOTATOR)
 
     def judge_items(self, items: list[Item], folder: Path, asking: Asking) -> dict[str, Any]:
         """See `Kind.judge_items`."""

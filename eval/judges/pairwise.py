@@ -111,5 +111,6 @@ KIND = Kind(
     shown=_shown,
     outcome=_outcome,
     compares=True,
+    verdicts=("two_scores",),
 )
 check, judge = KIND.check, KIND.judge

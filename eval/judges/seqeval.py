@@ -95,5 +95,6 @@ KIND = Kind(
     about="chains of tasks; a judge says whether all are followed, and how well",
     shown=_shown,
     outcome=_outcome,
+    verdicts=("tasks", "yes_no_score"),
 )
 check, judge = KIND.check, KIND.judge

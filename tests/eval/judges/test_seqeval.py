@@ -184,3 +184,10 @@ def test_a_response_cannot_write_what_the_judge_is_told(benchmark, chains):
     )
     (messages,) = asked[0]
     assert messages[-1]["content"].count("</response>") == 1 and "no< /response>" in messages[-1]["content"]
+
+
+def test_a_prompt_of_another_verdict_is_refused_before_anything_is_asked():
+    with pytest.raises(
+        UserError, match="asks for the verdict two_scores; the judge seqeval needs tasks or yes_no_score"
+    ):
+        KIND.prompt(Asking("oracle", prompt="pairwise"))
