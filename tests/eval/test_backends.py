@@ -201,7 +201,7 @@ no_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="v
 
 
 def some_tasks(data_folder):
-    """Of each benchmark whose data is there, the last ones by name, without draws."""
+    """Of each benchmark whose data is there, the last one by name: without draws, and no part of another (gsm_200)."""
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=[str(TASKS_FOLDER)], include_defaults=False)
@@ -210,9 +210,9 @@ def some_tasks(data_folder):
         entry = manager.task_index[name]
         drawn = (entry.cfg.get("generation_kwargs") or {}).get("do_sample")
         folder = Path(entry.yaml_path).parent.name
-        if not drawn and (data_folder / folder).is_dir():
+        if not drawn and not name.rpartition("_")[2].isdigit() and (data_folder / folder).is_dir():
             of_folder.setdefault(folder, []).append(name)
-    return [name for names in of_folder.values() for name in sorted(names)[-PER_BENCHMARK:]]
+    return [max(names) for names in of_folder.values()]
 
 
 @no_vllm
@@ -247,4 +247,4 @@ def test_vllm_gives_the_answers_and_likelihoods_of_transformers(shared, tmp_path
             for row, (value, greedy) in values[0].items():
                 assert values[1][row] == [pytest.approx(value, abs=1e-3), greedy], (name, row)
                 likelihoods += 1
-    assert likelihoods > 50
+    assert likelihoods > 30
