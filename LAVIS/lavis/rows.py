@@ -81,7 +81,7 @@ def read_splits(datasets: dict[str, Dataset], splits: list[str], most: int) -> t
         if found and not images.is_dir():
             raise UserError(
                 f"datasets.{name}.build_info.images.storage: {images}: no such folder of images; "
-                "bash LAVIS/download_vqa.sh brings those of COCO"
+                "bash LAVIS/download_vqa.sh brings those of COCO and, with gqa_images, of GQA"
             )
         for split in found:
             for file in _listed(dataset.build_info.annotations[split].storage):
