@@ -89,3 +89,35 @@ def test_likelihoods_come_back_as_pairs_and_infinite_ones_are_worked_out_again(t
 
 def test_everything_else_is_the_models(tmp_path):
     assert resumable(Answering(fails_after=3), tmp_path).fails_after == 3
+
+
+class Streaming(Answering):
+    """Answers one by one, the last request first; each draw of a prompt is told apart by its number."""
+
+    max_length = None
+
+    def answers(self, kind, requests, draws):
+        for place in reversed(range(len(requests))):
+            if len(self.asked) == self.fails_after:
+                raise KeyboardInterrupt
+            self.asked.append((requests[place].args[0], draws[place]))
+            yield place, f"{requests[place].args[0]}!{draws[place]}"
+
+
+def test_answers_that_come_one_by_one_are_kept_one_by_one_and_no_draw_comes_twice(tmp_path):
+    prompts = ["one", "same", "same", "two", "same", "same"]
+    broken = Streaming(fails_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        resumable(broken, tmp_path).generate_until(texts(*prompts))
+    second = Streaming()
+    answers = resumable(second, tmp_path).generate_until(texts(*prompts))
+    assert answers == ["one!0", "same!0", "same!1", "two!0", "same!2", "same!3"]
+    assert len(broken.asked) == 3 and sorted(broken.asked + second.asked) == sorted(set(broken.asked + second.asked))
+
+
+def test_the_models_memory_is_given_back(tmp_path):
+    model = Answering()
+    model.close = lambda: setattr(model, "closed", True)
+    made = resumable(model, tmp_path)
+    made.close()
+    assert model.closed and made._model is None

@@ -30,9 +30,12 @@ def no_loading(monkeypatch):
     monkeypatch.setattr(hf, "open_model", lambda plan, needs: pytest.fail("the model was loaded"))
 
 
-def test_a_run_leaves_predictions_figures_and_how_it_was_made(checkpoint, eval_data, tmp_path, capsys):
+def test_a_run_leaves_predictions_figures_and_how_it_was_made(checkpoint, eval_data, tmp_path, capsys, monkeypatch):
     output = tmp_path / "results" / "tiny"
+    loads = []
+    monkeypatch.setattr(hf, "open_model", lambda plan, needs: loads.append(plan) or LOAD(plan, needs))
     main(settings(checkpoint, output, tasks="miniature"))
+    assert len(loads) == 1
     found = read_run(output)
     assert list(found) == [f"miniature_{name}" for name in ("single", "pairs", "chains", "longer")]
     chains = found["miniature_chains"]
