@@ -7,6 +7,7 @@ engine to the files, is here. Any engine of `open_instruct/engines` judges.
 import hashlib
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from open_instruct.core.asking import BadAnswer, Step, ask
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
 from open_instruct.core.progress import Prices
-from open_instruct.core.records import encode_json
+from open_instruct.core.records import encode_json, read_rows
 from open_instruct.engines import check_options, identity, names, open_engine
 from open_instruct.engines.base import Message, Sampling
 
@@ -205,7 +206,8 @@ def collect(
 ) -> Asked:
     """Ask the judge about every request that its journal does not hold yet.
 
-    The journal's name says what it depends on: verdicts on other answers, or of another judge, stay beside it.
+    The journal's name says what it depends on: verdicts on other answers, or of another judge, stay beside it. What an
+    earlier journal of the same judge and prompt holds of equal requests (of a run with `--limit`) is taken over.
 
     Args:
         step: how a request is shown, and how its answer is read.
@@ -220,6 +222,11 @@ def collect(
     about = {"step": step.name, **about, "engine": judge, "seed": asking.seed}
     digest = hashlib.sha256(encode_json(about)).hexdigest()[:12]
     with Journal(folder / f"judge-{step.name}-{digest}.journal.jsonl", about) as journal:
+        if len(journal) < len(requests):
+            known = _answered_before(folder, about)
+            for number, request in enumerate(requests):
+                if number not in journal and (value := known.get(request_digest(request))):
+                    journal.add(number, value)
         if len(journal) < len(requests):
             engine = open_engine(asking.engine, asking.options)
             try:
@@ -242,6 +249,25 @@ def collect(
     return Asked(answers, path, judge)
 
 
+def request_digest(request: Any) -> str:
+    """Names what a request shows, so that its answer is known again among other requests."""
+    return hashlib.sha256(encode_json(request)).hexdigest()[:16]
+
+
+def _answered_before(folder: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The readable answers of this judge to other sets of requests, by the digest of the request."""
+    found: dict[str, dict[str, Any]] = {}
+    same = {name: value for name, value in about.items() if name != "input"}
+    for path in sorted(folder.glob(f"judge-{about['step']}-*.journal.jsonl")):
+        with suppress(UserError, KeyError, TypeError):  # a torn last line, of a run that was killed: the rest counts
+            for _, line in read_rows(path):
+                if "journal" in line and {n: value for n, value in line["about"].items() if n != "input"} != same:
+                    break
+                if "row" in line and "asked" in line["value"]:
+                    found[line["value"]["asked"]] = line["value"]
+    return found
+
+
 @dataclass(frozen=True)
 class _Step:
     """See `open_instruct.core.asking.Step`. A journal keeps what the judge wrote: it is read again for each report."""
@@ -254,7 +280,7 @@ class _Step:
 
     def read(self, row: dict[str, str], text: str) -> dict[str, Any]:
         self.prompt.read(text)
-        return {"text": text}
+        return {"text": text, "asked": request_digest(row)}
 
 
 def shown_text(text: str) -> str:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from eval.benchmarks import MetricInfo
 from eval.judges import _figures, _items
 from eval.judges._items import Item
-from eval.judges._llm import Asking, Kind, Outcome, Verdict, collect, shown_text
+from eval.judges._llm import Asking, Kind, Outcome, Verdict, collect, request_digest, shown_text
 from open_instruct.core.asking import BadAnswer
 from open_instruct.core.errors import UserError
 from open_instruct.engines import identity
@@ -112,7 +112,7 @@ class _Step:
             raise BadAnswer("the verdict is not of the annotator's form") from error
         if len(found) != 1 or found[0] not in (0, 1, 1.5, 2):
             raise BadAnswer("the verdict is not of the annotator's form")
-        return {"text": text}
+        return {"text": text, "asked": request_digest(row)}
 
 
 def _preferences(name: str, items: list[Item], complete: Any) -> list[float | None]:

@@ -191,3 +191,16 @@ def test_a_prompt_of_another_verdict_is_refused_before_anything_is_asked():
         UserError, match="asks for the verdict two_scores; the judge seqeval needs tasks or yes_no_score"
     ):
         KIND.prompt(Asking("oracle", prompt="pairwise"))
+
+
+def test_the_verdicts_of_a_limited_run_are_not_paid_for_again(tmp_path, chains, oracle_server):
+    rows = [{"question": chains[0]["question"], "response": f"fig pear apple\n{n}"} for n in range(12)]
+    with oracle_server() as server:
+        asking = Asking("openai", [f"base_url={server.url}", "model=oracle"])
+        for number in (5, 12):
+            output = tmp_path / "out" / "seqeval"
+            items = [Item(str(n), row["question"], row["response"], row={}) for n, row in enumerate(rows[:number])]
+            result = results.Result("seqeval", "S", "s", "", 1, number, 12, {})
+            results.write(output, result, [{**row, "id": str(n), "metrics": {}} for n, row in enumerate(rows[:number])])
+            facts = KIND.judge_items(items, output, asking)
+            assert (facts["n"], len(server.chats())) == (number, number)
