@@ -93,7 +93,7 @@ class ResumableModel:
         """Put the missing requests to the model; `keep` gets each answer with its row, once."""
         asked = [requests[row] for row in missing]
         if hasattr(self._model, "answers"):
-            draws = _draws(requests)
+            draws = draws_of(requests)
             for place, answer in self._model.answers(kind, asked, [draws[row] for row in missing]):
                 keep(missing[place], answer)
             return
@@ -135,7 +135,7 @@ class _Hook:
             self._keep(rows.popleft(), answer)
 
 
-def _draws(requests: list[Any]) -> list[int]:
+def draws_of(requests: list[Any]) -> list[int]:
     """How often the same request stood before each: several answers to one prompt are different draws."""
     seen: dict[str, int] = {}
     draws = []

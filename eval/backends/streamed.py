@@ -10,6 +10,8 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs, postprocess_generated_text
 
+from eval.resume import draws_of
+
 Answer = str | tuple[float, bool]
 
 
@@ -52,13 +54,7 @@ class Streamed(TemplateLM):
         raise NotImplementedError("`loglikelihood` does it")
 
     def _all(self, kind: str, requests: list[Any]) -> list[Any]:
-        seen: dict[str, int] = {}
-        draws = []
-        for request in requests:
-            name = repr(request.args)
-            draws.append(seen.get(name, 0))
-            seen[name] = draws[-1] + 1
-        found = dict(self.answers(kind, requests, draws))
+        found = dict(self.answers(kind, requests, draws_of(requests)))
         return [found[place] for place in range(len(requests))]
 
     @property
