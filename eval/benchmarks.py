@@ -66,7 +66,7 @@ class Benchmark:
         data: the data file, relative to the data folder; "" where the task names none.
         cluster: None where items are independent.
         chat_template: False where the model is to go on writing plain text, as base models do.
-        output_type: what the model is asked for, in lm_eval's words: generate_until, multiple_choice, loglikelihood, ...
+        output_type: what the model is asked for, in lm_eval's words: generate_until, multiple_choice, ...
         judge: the kind of judge (`eval/judges`) that its answers need; "" where the task scores them by itself.
     """
 

@@ -178,7 +178,11 @@ def test_predictions_of_a_run_get_all_their_metrics_again(run, capsys, tmp_path)
         ({}, "", r"p\.jsonl:1: the file has no rows"),
         ({}, "{\n", r"p\.jsonl:1: not JSON"),
         ({}, None, r"p\.jsonl: no such file"),
-        ({"task": "mgms"}, '{"model_output": "1", "answer": 1}\n', r"for 'mgms'; there is for: bbh, csqa_repeat, gsm, ifeval, mgsm"),
+        (
+            {"task": "mgms"},
+            '{"model_output": "1", "answer": 1}\n',
+            r"for 'mgms'; there is for: bbh, csqa_repeat, gsm, ifeval, mgsm",
+        ),
         ({"answer_field": ""}, "{}\n", "give --prediction_field and --answer_field both"),
         (
             {"task": "mgms", "answer_field": "", "prediction_field": ""},
