@@ -83,7 +83,7 @@ def test_two_scores_are_a_win_a_tie_or_a_loss(tmp_path, capsys):
     assert counts([1.0, 5.0, 5.0])["counts"] == {"5": 2, "1": 1}
 
 
-# Counted by hand from the scores of the 80 reviews a file.
+# Counted from the two scores of the 80 reviews a file by a script of a few lines that shares nothing with ours.
 REAL = {
     "alpaca-13b": {"win": 3, "tie": 1, "lose": 76},
     "bard": {"win": 30, "tie": 10, "lose": 40},
