@@ -109,7 +109,7 @@ def test_answers_that_tie_give_the_earliest(tmp_path):
         (b'{"questions": [{"question": "who?", "question_id": 1}]}', "image_id and question_id must be there"),
         (b'{"questions": [{"image_id": 1, "question_id": 1}]}', "question 1: field 'question' is missing"),
         (b'{"info": {}, "questions": [{"image_id": 1, ', "not JSON, or cut off"),
-        (gzip.compress(b'{"questions": [' * 900)[:30], "gzip file is damaged or cut off"),
+        (gzip.compress(b'{"questions": [' * 900, mtime=0)[:30], "gzip file is damaged or cut off"),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(content, message, tmp_path):
