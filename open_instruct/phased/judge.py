@@ -1,0 +1,198 @@
+"""Difficulty as a language model judges it: two grades from 1 to 5 a vote, several votes a row, each in a journal.
+
+`score.py` calls it. Grades are read strictly; what cannot be read is asked again with another seed, and what stays
+unreadable is counted, and listed where a row is left without any vote.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from open_instruct.core.asking import BadAnswer, Spent, ask
+from open_instruct.core.journal import Journal
+from open_instruct.core.progress import Prices
+from open_instruct.core.prompt_file import fill, order_for, orders, read_prompt_file
+from open_instruct.core.records import Instruction
+from open_instruct.engines import identity, open_engine
+from open_instruct.engines.base import Message, Sampling
+from open_instruct.phased.scored import HIGHEST, LOWEST
+
+PROMPT = Path(__file__).parent / "prompts" / "difficulty.yaml"
+CHARACTERS_A_TOKEN = 4  # of English under the tokenizers of large models, rounded down
+STEP = "difficulty"  # of journals, progress lines and requests
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_ANSWER = re.compile(rf"Difficulty:[ \t]*{_NUMBER}[ \t]*\r?\n\s*Step:[ \t]*{_NUMBER}")
+_EXPECTED = (
+    "max_tokens, orders, system, question and examples, and each example an answer and what fills the question; "
+    "max_tokens and orders are numbers, examples is a list, the rest are texts"
+)
+_CLOSING_TAG = re.compile(r"</\s*(instruction|input|output)\s*>", re.IGNORECASE)
+
+Rows = Callable[[], Iterator[tuple[int, Instruction]]]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A loaded prompt file; `digest` names its content."""
+
+    system: str
+    question: str
+    orders: tuple[tuple[Message, ...], ...]
+    max_tokens: int
+    digest: str
+
+    def messages(self, number: int, row: Instruction) -> tuple[Message, ...]:
+        """What the judge is sent about row `number`."""
+        output = row.output if row.output.strip() else "(there is none)"
+        texts = {"instruction": row.instruction, "input": row.input, "output": output}
+        question = fill(self.question, {name: _within_tags(text) for name, text in texts.items()})
+        return (
+            {"role": "system", "content": self.system},
+            *order_for(number, self.orders),
+            {"role": "user", "content": question.strip()},
+        )
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the judge is asked.
+
+    Attributes:
+        engine, options: who judges.
+        votes: how often each row is graded.
+        attempts: how often one vote is asked for before it counts as unreadable.
+        sampling: of the first vote; each vote and attempt has a seed of its own.
+    """
+
+    engine: str
+    options: list[str]
+    prompt: Prompt
+    votes: int
+    attempts: int
+    sampling: Sampling
+    prices: Prices
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What the votes on a row say: [difficulty, step] of each readable one, and why each other one cannot be read."""
+
+    votes: list[list[float]]
+    unreadable: list[str]
+
+    @property
+    def score(self) -> float:
+        """The mean over both dimensions and all readable votes."""
+        return sum(map(sum, self.votes)) / (2 * len(self.votes))
+
+
+def read_answer(text: str) -> dict[str, float]:
+    """The two grades of an answer.
+
+    Raises:
+        BadAnswer: it is not just two lines, or a grade is not from 1 to 5.
+    """
+    found = _ANSWER.fullmatch(text.strip())
+    if found is None:
+        raise BadAnswer("the answer is not two lines, Difficulty: N and Step: N")
+    grades = {"difficulty": float(found[1]), "step": float(found[2])}
+    for name, grade in grades.items():
+        if not LOWEST <= grade <= HIGHEST:
+            raise BadAnswer(f"{name} is not from {LOWEST:g} to {HIGHEST:g}")
+    return grades
+
+
+def load_prompt(path: Path) -> Prompt:
+    """A prompt file.
+
+    Raises:
+        UserError: no such file, or it is no prompt for grading.
+    """
+    return read_prompt_file(path, _build, _EXPECTED, f"copy {PROMPT} and change what you need")
+
+
+def grade(rows: Rows, count: int, folder: Path, asking: Asking, about: dict[str, Any]) -> Iterator[Graded]:
+    """Ask for every vote that the journals in `folder` do not hold yet, then give each row's votes in order.
+
+    More votes later cost only the new ones.
+
+    Args:
+        rows: starts a pass over the rows.
+        count: rows of a pass.
+        about: what the grades depend on beside the judge: the rows.
+
+    Raises:
+        UserError: the engine cannot be opened or fails for all, or a journal is about other rows or another judge.
+    """
+    judge = identity(asking.engine, asking.options)
+    about = {"step": STEP, **about, "prompt": asking.prompt.digest, "engine": judge, **_drawn(asking.sampling)}
+    with ExitStack() as opened:
+        journals = [
+            opened.enter_context(Journal(folder / f"vote-{vote}.journal.jsonl", {**about, "vote": vote}))
+            for vote in range(1, asking.votes + 1)
+        ]
+        if any(len(journal) < count for journal in journals):
+            engine = open_engine(asking.engine, asking.options)
+            opened.callback(engine.close)
+            for vote, journal in enumerate(journals):
+                sampling = replace(asking.sampling, seed=asking.sampling.seed + vote * asking.attempts)
+                label = STEP if asking.votes == 1 else f"{STEP}, vote {vote + 1} of {asking.votes}"
+                step = _Step(STEP, asking.prompt)
+                ask(step, rows, count, journal, engine, sampling, asking.attempts, label, asking.prices)
+        for number in range(count):
+            results = [journal.get(number) for journal in journals]
+            yield Graded(
+                [[one["difficulty"], one["step"]] for one in results if "failed" not in one],
+                [f"{one['failed']}: {one['answer'][:200]}" for one in results if "failed" in one],
+            )
+
+
+def planned(rows: Rows, asking: Asking) -> Spent:
+    """What grading all rows would ask: requests, tokens in, tokens out; an answer is as long as the longest example."""
+    examples = [message["content"] for message in asking.prompt.orders[0] if message["role"] == "assistant"]
+    answer = max(map(len, examples)) // CHARACTERS_A_TOKEN + 1 if examples else asking.prompt.max_tokens
+    requests = characters = 0
+    for number, row in rows():
+        requests += 1
+        characters += sum(len(message["content"]) for message in asking.prompt.messages(number, row))
+    requests, characters = requests * asking.votes, characters * asking.votes
+    return Spent(requests, characters // CHARACTERS_A_TOKEN, requests * answer)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """See `open_instruct.core.asking.Step`."""
+
+    name: str
+    prompt: Prompt
+
+    def messages(self, number: int, row: Instruction) -> tuple[Message, ...]:
+        return self.prompt.messages(number, row)
+
+    def read(self, row: Instruction, text: str) -> dict[str, Any]:
+        return read_answer(text)
+
+
+def _build(content: Any, digest: str) -> Prompt:
+    bare = Prompt(content["system"].strip(), content["question"], ((),), int(content["max_tokens"]), digest)
+    turns = []
+    for example in content["examples"]:
+        try:
+            read_answer(example["answer"])
+        except BadAnswer as reason:  # it would teach the judge to write such
+            raise ValueError(f"the answer of an example cannot be read: {reason}") from reason
+        row = Instruction(example["instruction"], example["input"], example["output"])
+        turns.append((bare.messages(0, row)[-1], {"role": "assistant", "content": example["answer"].strip()}))
+    return replace(bare, orders=orders(turns, int(content["orders"])))
+
+
+def _within_tags(text: str) -> str:
+    """A text that cannot end the tag it stands in: a row must not write what the judge is told."""
+    return _CLOSING_TAG.sub(r"< /\1>", text)
+
+
+def _drawn(sampling: Sampling) -> dict[str, Any]:
+    return {"temperature": sampling.temperature, "seed": sampling.seed}
