@@ -17,17 +17,15 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import datasets
 import torch
 import transformers
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, set_seed
 
@@ -35,28 +33,22 @@ from open_instruct.core import checkpoint
 from open_instruct.core.chat import set_template
 from open_instruct.core.command import guarded, run
 from open_instruct.core.errors import UserError, full_disk_told
+from open_instruct.core.interruption import Interrupted, StopOnSigterm
 from open_instruct.core.only_run import only_run
+from open_instruct.core.processes import on_each_machine, told_by_the_first
+from open_instruct.core.resume import delete_torn_checkpoints, last_whole_checkpoint, trained_to_its_end
 from open_instruct.core.run_info import RunInfo, finished
 from open_instruct.training import plan
 from open_instruct.training.adapters import IN_4_BITS, adapter_config, refuse_missing_layers
-from open_instruct.training.interruption import Interrupted, StopOnSigterm
 from open_instruct.training.model_card import write_model_card
 from open_instruct.training.offloading import compile_adam
 from open_instruct.training.packing import packed
-from open_instruct.training.resume import (
-    copy_result,
-    delete_torn_checkpoints,
-    has_result,
-    last_whole_checkpoint,
-    trained_to_its_end,
-)
+from open_instruct.training.result import copy_result, has_result
 from open_instruct.training.rows import Counts, encode_rows, open_rows
 from open_instruct.training.settings import Settings, Training, refuse_what_cannot_be, with_flags_of_file
 from open_instruct.training.sources import Source, sources
 from open_instruct.training.speed import Speed, flops_per_token, peak_flops
 from open_instruct.training.trainer import build_trainer
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -141,35 +133,6 @@ def main(settings: Settings, training: Training) -> None:
         PartialState().wait_for_everyone()
 
 
-def told_by_the_first(first: bool, work: Callable[[], T]) -> T:
-    """The result of `work`, done by the first process alone; where that fails, it alone says so, and all end."""
-    told: list[Any] = [None, True]
-    try:
-        if first:
-            told = [work(), False]
-    finally:
-        if PartialState().num_processes > 1:
-            broadcast_object_list(told)
-    if told[1]:
-        sys.exit(1)
-    return told[0]
-
-
-def on_each_machine(work: Callable[[], None]) -> None:
-    """`work` done by one process of each machine; those on which it fails say so, and all end."""
-    problem = None
-    if PartialState().is_local_main_process:
-        try:
-            work()
-        except UserError as error:
-            problem = error
-    failed = any(gather_object([problem is not None]))
-    if problem is not None:
-        raise problem
-    if failed:
-        sys.exit(1)
-
-
 def prepare(settings: Settings, training: Training, stack: ExitStack) -> Prepared | None:
     """Check everything and encode the rows; None where the run is finished already.
 
@@ -190,7 +153,7 @@ def prepare(settings: Settings, training: Training, stack: ExitStack) -> Prepare
         print(f"{training.output_dir}: already finished with these settings; delete the folder to train again")
         return None
     delete_torn_checkpoints(training.output_dir)
-    start = last_whole_checkpoint(training.output_dir, description)
+    start = last_whole_checkpoint(training.output_dir, description, _PATHS)
     _, config = checkpoint.load_tokenizer(settings.model_name_or_path)
     refuse_missing_layers(plan.without_weights(config), settings)
     folder = _rows_folder(training)
@@ -220,6 +183,7 @@ def describe(settings: Settings, training: Training) -> dict[str, Any]:
     return json.loads(json.dumps(plain, default=lambda one: one.to_dict() if hasattr(one, "to_dict") else str(one)))
 
 
+_PATHS = ("model_name_or_path", "train_file")  # their contents count; the same ones may be elsewhere by now
 # TRL's settings that begin so leave the trained weights as they are: where things go, what is told, how fast it is.
 # Every other one counts, so that a new one of TRL's is rather refused than mixed in.
 _HARMLESS = (

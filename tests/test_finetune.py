@@ -17,7 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from open_instruct.core.command import run
 from open_instruct.core.errors import UserError
+from open_instruct.core.interruption import Interrupted
 from open_instruct.core.only_run import only_run
+from open_instruct.core.resume import delete_torn_checkpoints, last_whole_checkpoint
 from open_instruct.finetune import (
     accumulation,
     batch_rows,
@@ -26,8 +28,6 @@ from open_instruct.finetune import (
     main,
 )
 from open_instruct.miniature.make_data import training_rows
-from open_instruct.training.interruption import Interrupted
-from open_instruct.training.resume import delete_torn_checkpoints, last_whole_checkpoint
 from open_instruct.training.rows import encode_rows, open_rows
 from open_instruct.training.settings import Settings, Training
 from open_instruct.training.sources import sources

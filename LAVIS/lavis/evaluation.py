@@ -17,12 +17,12 @@ from lavis import prompts, results, trained
 from lavis.generation import Answers, respond
 from lavis.inputs import encoder_of
 from lavis.model import load_config
-from lavis.processes import said_once, told_by_the_first
 from lavis.rows import Row, read_splits
 from lavis.settings import Evaluation
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError
 from open_instruct.core.only_run import only_run
+from open_instruct.core.processes import said_once, told_by_the_first
 from open_instruct.core.run_info import RunInfo
 
 

@@ -3,22 +3,18 @@
 `training.py` calls `build_trainer` when everything is checked.
 """
 
-import json
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from transformers import (
     InstructBlipForConditionalGeneration,
     PrinterCallback,
     ProgressCallback,
     Trainer,
     TrainerCallback,
-    TrainerState,
     TrainingArguments,
 )
 
@@ -26,10 +22,7 @@ from lavis import trained
 from lavis.examples import Examples
 from lavis.inputs import Encoder
 from lavis.settings import Training
-from open_instruct.core.errors import UserError
-from open_instruct.core.records import write_json
-
-WHOLE = "whole"  # this file in a checkpoint says that every other file of it was written, and what made them
+from open_instruct.core.resume import MarkWholeCheckpoint
 
 
 def arguments(settings: Training) -> TrainingArguments:
@@ -82,7 +75,7 @@ def build_trainer(
         args=args,
         train_dataset=examples,
         data_collator=encoder.batch,
-        callbacks=[_MarkWhole(description), _Tell()],
+        callbacks=[MarkWholeCheckpoint(description), _Tell()],
     )
     trainer.settings = settings
     if not encoder.decoder_only:  # T5 takes the mean over a pass itself, whatever number of tokens it is told
@@ -90,36 +83,6 @@ def build_trainer(
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     return trainer
-
-
-def last_whole_checkpoint(output_dir: str, description: dict[str, Any]) -> str | None:
-    """The newest checkpoint that was written to its end; newer ones, which were not, are deleted.
-
-    Raises:
-        UserError: it was made with other settings; to go on would mix two runs.
-    """
-    folders = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]), reverse=True)
-    for folder in folders:
-        if not (folder / WHOLE).is_file():
-            shutil.rmtree(folder)
-            continue
-        before = json.loads((folder / WHOLE).read_bytes())
-        other = [name for name in before | description if before.get(name) != description.get(name)]
-        if other:
-            raise UserError(
-                f"{folder}: was made with another {', '.join(other)}. Give another run.output_dir, or delete "
-                f"{output_dir} to train anew"
-            )
-        return str(folder)
-    return None
-
-
-def trained_to_its_end(start: str | None) -> TrainerState | None:
-    """The state of a checkpoint after its last step, where the Trainer would take one more; None with steps left."""
-    if start is None:
-        return None
-    state = TrainerState.load_from_json(str(Path(start, "trainer_state.json")))
-    return state if state.global_step >= state.max_steps else None
 
 
 class _Trainer(Trainer):
@@ -133,18 +96,6 @@ class _Trainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         trained.put_on(self.accelerator.unwrap_model(model or self.model), Path(resume_from_checkpoint))
-
-
-class _MarkWhole(TrainerCallback):
-    """Marks a checkpoint once every process has written its files, so that a kill in between is seen."""
-
-    def __init__(self, description: dict[str, Any]) -> None:
-        self._description = description
-
-    def on_save(self, args, state, control, **kwargs):
-        PartialState().wait_for_everyone()
-        if state.is_world_process_zero:
-            write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", WHOLE), self._description)
 
 
 class _Tell(TrainerCallback):

@@ -18,13 +18,15 @@ from lavis import trained
 from lavis.examples import FILE, Examples, noted
 from lavis.inputs import encoder_of
 from lavis.model import load_config
-from lavis.processes import said_once, told_by_the_first
 from lavis.rows import Row, missing_images, read_splits
 from lavis.settings import Training
-from lavis.trainer import arguments, build_trainer, last_whole_checkpoint, trained_to_its_end
+from lavis.trainer import arguments, build_trainer
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError, full_disk_told
+from open_instruct.core.interruption import Interrupted, StopOnSigterm
 from open_instruct.core.only_run import only_run
+from open_instruct.core.processes import said_once, told_by_the_first
+from open_instruct.core.resume import delete_torn_checkpoints, last_whole_checkpoint, trained_to_its_end
 from open_instruct.core.run_info import RunInfo, finished
 
 
@@ -38,6 +40,7 @@ def train(settings: Training, merge_into: str = "") -> None:
     Raises:
         UserError: base, rows, pictures or settings cannot be used, the folder holds checkpoints of other ones, the disk
             is too small, or another process is training there.
+        Interrupted: a SIGTERM came; a checkpoint was saved.
     """
     said_once(lambda first: _train(settings, first, merge_into))
 
@@ -64,11 +67,15 @@ def _train(settings: Training, first: bool, merge_into: str) -> None:
             stack.enter_context(full_disk_told(run.output_dir))
             set_seed(run.seed)
             begin = time.monotonic()
-            state = trained_to_its_end(start)
+            state = trained_to_its_end(start) if start else None
             if state is None:
                 trainer = build_trainer(settings, args, model, Examples(rows, encoder, folder), encoder, description)
+                stop = stack.enter_context(StopOnSigterm())
+                trainer.add_callback(stop)
                 trainer.train(resume_from_checkpoint=start)
                 state = trainer.state
+                if stop.stopped:
+                    raise Interrupted(state.global_step)
             else:  # killed after its last step: nothing is left but to write the result
                 trained.put_on(model, Path(start))
             if first:
@@ -93,7 +100,8 @@ def _prepared(
     if finished(folder, description) and (folder / trained.WEIGHTS).is_file():
         return description, None, True
     _refuse_missing(rows)
-    return description, last_whole_checkpoint(settings.run.output_dir, description), False
+    delete_torn_checkpoints(settings.run.output_dir)
+    return description, last_whole_checkpoint(settings.run.output_dir, description, setting="run.output_dir"), False
 
 
 def describe(settings: Training, files: list[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
-from open_instruct.training import INTERRUPTED
+from open_instruct.core.exit_codes import INTERRUPTED
 
 
 def main() -> None:

@@ -17,11 +17,11 @@ from trl import SFTTrainer
 
 from open_instruct.core import checkpoint
 from open_instruct.core.errors import UserError
+from open_instruct.core.resume import MarkWholeCheckpoint
 from open_instruct.training import plan
 from open_instruct.training.adapters import adapter_config, load_in_4_bits
 from open_instruct.training.leaks import RefuseLeaks
 from open_instruct.training.packing import PackedRows, real_tokens
-from open_instruct.training.resume import MarkWholeCheckpoint
 from open_instruct.training.settings import Settings, Training
 from open_instruct.training.speed import Speed
 

@@ -16,10 +16,12 @@ from lavis.inputs import Encoder, load_processor
 from lavis.miniature.base_model import make_model, make_processor
 from lavis.rows import read_splits
 from lavis.settings import Model
-from lavis.trainer import WHOLE, last_whole_checkpoint
-from lavis.training import describe, train
+from lavis.training import train
 from open_instruct.core.errors import UserError
+from open_instruct.core.exit_codes import INTERRUPTED
+from open_instruct.core.interruption import Interrupted, StopOnSigterm
 from open_instruct.core.records import read_rows, write_rows
+from open_instruct.core.resume import WHOLE
 
 
 def results_of(folder):
@@ -94,6 +96,19 @@ def test_a_killed_run_goes_on_to_the_same_weights(world, run, tmp_path):
     assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
 
 
+def test_after_a_sigterm_a_checkpoint_is_saved_and_the_run_goes_on_to_the_same_weights(
+    world, run, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patched:
+        patched.setattr(StopOnSigterm, "_any_asked", lambda self, device: True)
+        with pytest.raises(Interrupted) as stopped:
+            train(world.training(tmp_path / "run"))
+    assert stopped.value.code == INTERRUPTED and (tmp_path / "run" / "checkpoint-1" / WHOLE).is_file()
+    train(world.training(tmp_path / "run"))
+    expected, found = (load_file(folder / trained.WEIGHTS) for folder in (run, tmp_path / "run"))
+    assert all(torch.equal(weight, found[name]) for name, weight in expected.items())
+
+
 def test_a_run_killed_after_its_last_step_only_writes_its_result(world, run, tmp_path):
     shutil.copytree(run / "checkpoint-4", tmp_path / "run" / "checkpoint-4")
     train(world.training(tmp_path / "run"))
@@ -106,8 +121,8 @@ def test_a_finished_run_is_not_done_again_and_one_of_other_settings_is_refused(w
     train(world.training(run))
     assert "already finished" in capsys.readouterr().out
     assert (run / trained.WEIGHTS).stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="was made with another run.init_lr. Give another run.output_dir"):
-        last_whole_checkpoint(str(run), describe(world.training(run, init_lr=1e-3), [str(world.describe)]))
+    with pytest.raises(UserError, match=r"another run\.init_lr \(0\.01, now 0\.001\)\. Give another run\.output_dir"):
+        train(world.training(run, init_lr=1e-3))
 
 
 def test_a_truncated_picture_is_a_rejected_row_with_its_name(world, tmp_path, capsys):

@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from open_instruct import merge_lora
 from open_instruct.core.errors import UserError
+from open_instruct.core.interruption import Interrupted, StopOnSigterm
 from open_instruct.finetune import batch_rows, load_tokenizer, main
 from open_instruct.miniature.make_data import training_rows
 from open_instruct.training.adapters import load_in_4_bits
-from open_instruct.training.interruption import Interrupted, StopOnSigterm
 from open_instruct.training.rows import encode_rows
 from open_instruct.training.settings import Settings, Training
 from open_instruct.training.sources import sources

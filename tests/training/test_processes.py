@@ -17,8 +17,8 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
+from open_instruct.core.exit_codes import INTERRUPTED
 from open_instruct.finetune import main
-from open_instruct.training import INTERRUPTED
 from open_instruct.training.settings import Settings, Training
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Of the processes of a run, one a GPU, the first speaks and decides; training and evaluation use it."""
+"""Of the processes of a run, one a GPU, the first speaks and decides. Whatever runs on several GPUs uses it."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 from open_instruct.core.errors import UserError
 
@@ -43,3 +43,18 @@ def told_by_the_first(first: bool, work: Callable[[], T]) -> T:
     if told[1]:
         sys.exit(1)
     return told[0]
+
+
+def on_each_machine(work: Callable[[], None]) -> None:
+    """`work` done by one process of each machine; those on which it fails say so, and all end."""
+    problem = None
+    if PartialState().is_local_main_process:
+        try:
+            work()
+        except UserError as error:
+            problem = error
+    failed = any(gather_object([problem is not None]))
+    if problem is not None:
+        raise problem
+    if failed:
+        sys.exit(1)

@@ -1,7 +1,7 @@
 """SIGTERM while training: the step is finished, a checkpoint is written, and the process ends with a code of its own.
 
-Slurm sends SIGTERM before it takes a job off a machine; the same command goes on from the checkpoint. `finetune.py`
-uses the callback.
+Slurm sends SIGTERM before it takes a job off a machine; the same command goes on from the checkpoint. Every stage
+that trains uses the callback; the code itself is in `core/exit_codes.py`.
 """
 
 import signal
@@ -11,7 +11,7 @@ import torch
 import torch.distributed
 from transformers import TrainerCallback
 
-from open_instruct.training import INTERRUPTED
+from open_instruct.core.exit_codes import INTERRUPTED
 
 
 class Interrupted(SystemExit):
