@@ -33,6 +33,12 @@ class Judge:
         reference = next((one.partition("=")[2] for one in own if one.startswith("reference=")), self.reference)
         return engine, settings or ([] if engine != self.name else shared), reference
 
+    def judges(self, kind: str) -> bool:
+        """Whether anybody is named who can judge a kind: an engine, or the classifier that the kind itself needs."""
+        needed = _needed(kind)
+        given = {one.partition("=")[0] for one in self.options}
+        return all(f"{kind}.{name}" in given for name in needed) if needed else bool(self.of(kind)[0])
+
 
 def check(chosen: list[Benchmark], judge: Judge) -> None:
     """Refuse a judge that cannot work.
@@ -40,28 +46,46 @@ def check(chosen: list[Benchmark], judge: Judge) -> None:
     Raises:
         UserError: no such engine or setting, no key where one is needed, no such reference.
     """
-    if judge.name:
-        from eval import judges
+    from eval import judges
 
-        for kind in dict.fromkeys(one.judge for one in chosen if one.judge):
-            judges.check(kind, *judge.of(kind))
+    for kind in dict.fromkeys(one.judge for one in judged(chosen, judge)):
+        judges.check(kind, *judge.of(kind))
 
 
 def judge(chosen: list[Benchmark], judge: Judge, output: Path) -> None:
     """Judge the answers of each benchmark that needs it; verdicts that are there are not asked for again."""
-    if judge.name:
-        from eval import judges
+    from eval import judges
 
-        for one in chosen:
-            if one.judge:
-                judges.judge(one.judge, output / one.name, *judge.of(one.judge))
+    for one in judged(chosen, judge):
+        judges.judge(one.judge, output / one.name, *judge.of(one.judge))
+
+
+def judged(chosen: list[Benchmark], judge: Judge) -> list[Benchmark]:
+    """Those whose answers are to be judged, and whose judge is named."""
+    return [one for one in chosen if one.judge and judge.judges(one.judge)]
 
 
 def tell_unjudged(chosen: list[Benchmark], judge: Judge) -> None:
     """Say which answers are still to be judged, and how."""
-    names = [one.name for one in chosen if one.judge]
-    if names and not judge.name:
+    left: dict[str, list[str]] = {}
+    for one in chosen:
+        if one.judge and not judge.judges(one.judge):
+            left.setdefault(_way(one.judge), []).append(one.name)
+    for way, names in left.items():
         print(
-            f"answered, not judged: {', '.join(names)}. The same command with --judge ENGINE --judge_options "
-            "SETTING=VALUE ... judges them (docs/judges.md); nothing is answered again"
+            f"answered, not judged: {', '.join(names)}. The same command with {way} judges them (docs/judges.md); "
+            "nothing is answered again"
         )
+
+
+def _needed(kind: str) -> tuple[str, ...]:
+    """The options that a kind needs for itself; () where any engine judges it."""
+    from eval.judges import module
+
+    return getattr(module(kind), "OWN_OPTIONS", ())
+
+
+def _way(kind: str) -> str:
+    """What names a judge for a kind on the command line."""
+    own = " ".join(f"{kind}.{name}=..." for name in _needed(kind))
+    return f"--judge_options {own}" if own else "--judge ENGINE --judge_options SETTING=VALUE ..."

@@ -94,7 +94,7 @@ def main(settings: Settings) -> None:
         if kept:
             print(f"finished before and kept: {', '.join(one.name for one in kept)}")
         tasks = _load(missing, manager)
-        if missing or judge.name or results.read_info(output).get("status") != "finished":
+        if missing or judging.judged(chosen, judge) or results.read_info(output).get("status") != "finished":
             with RunInfo(output, settings, settings.seed):
                 if missing:
                     for one in missing:
