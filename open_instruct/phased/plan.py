@@ -116,10 +116,10 @@ def _course(settings: Settings, stages: int) -> list[list[int]]:
     if not settings.order:
         return [[stage] for stage in every]
     order = _numbers("ORDER", settings.order, r"\d+(-\d+)*", stages)
-    if missing := sorted(set(every) - set(order)):
+    if missing := [stage for stage in every if stage not in order]:
         raise UserError(
             f"ORDER={settings.order} leaves out stage {', '.join(map(str, missing))}; expected all {stages} stages, "
-            f"such as {'-'.join(map(str, reversed(every)))}. ONLY and MIX train on some of them"
+            f"such as {'-'.join(map(str, [*order, *missing]))}. ONLY and MIX train on some of them"
         )
     return [[stage] for stage in order]
 
