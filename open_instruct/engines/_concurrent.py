@@ -19,6 +19,7 @@ class Concurrent:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_tell)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The result of `coroutine`, for opening and closing what `answer` needs."""
@@ -97,3 +98,10 @@ class Concurrent:
         for task in tasks:
             if not task.cancelled():
                 task.exception()  # heard: or the loop would complain that nobody did
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio says of a task's failure that nobody heard, except of a Ctrl-C: that came out of the loop at once,
+    but asyncio also leaves it with the task that it struck, which may be one of the HTTP library's own."""
+    if not isinstance(context.get("exception"), KeyboardInterrupt | SystemExit):
+        loop.default_exception_handler(context)

@@ -9,6 +9,7 @@ run.sh goes on from it); what is still there after --seconds is killed.
 """
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ import psutil
 from open_instruct.core.command import help_field, run
 
 MARK = "SIT_PHASED_RUN"
+_LOOK_SECONDS = 0.2
+_KILLED_WITHIN = 10.0  # seconds
 
 
 @dataclass
@@ -37,12 +40,10 @@ def main(settings: Settings) -> None:
     print(f"ending {len(found)} processes of {', '.join(runs)}; training saves a checkpoint first", flush=True)
     for process in _heads(found):
         _signal(process, process.terminate)
-    _, left = psutil.wait_procs(list(found), timeout=settings.seconds)
-    # A process may have started others meanwhile, which are not of the first look.
-    left = list({*left, *running(settings.output_dir)})
+    left = _wait(settings.output_dir, settings.seconds)
     for process in left:
         _signal(process, process.kill)
-    psutil.wait_procs(left, timeout=10)
+    _wait(settings.output_dir, _KILLED_WITHIN)
     killed = f", {len(left)} of them by force after {settings.seconds:g} s" if left else ""
     print(f"ended{killed}; the same run.sh goes on from the last whole checkpoint")
 
@@ -76,6 +77,17 @@ def _heads(found: dict[psutil.Process, str]) -> list[psutil.Process]:
             if process.parent() not in found:
                 heads.append(process)
     return heads
+
+
+def _wait(output_dir: str, seconds: float) -> list[psutil.Process]:
+    """Those still there after so long, also ones started meanwhile.
+
+    A process that ended, and whose parent has not asked how (in many containers nobody does), is there no longer.
+    """
+    end = time.monotonic() + seconds
+    while (left := running(output_dir)) and time.monotonic() < end:
+        time.sleep(_LOOK_SECONDS)
+    return list(left)
 
 
 def _signal(process: psutil.Process, send) -> None:

@@ -1,6 +1,7 @@
 """Many answers at once: their order, how many are on their way, and what happens to them when something breaks."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -163,3 +164,35 @@ def test_ctrl_c_ends_it_without_complaints(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "interrupted\n", "")
+
+
+def test_ctrl_c_in_a_task_of_the_http_library_is_not_told_twice(concurrent, caplog):
+    """asyncio raises it out of the loop, and complains of the same one when that task is thrown away."""
+
+    async def write():
+        raise KeyboardInterrupt
+
+    async def answer(request):
+        concurrent._loop.create_task(write())
+        await asyncio.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(concurrent.stream(requests(1), answer, in_flight=1))
+    concurrent.close()
+    gc.collect()
+    assert not caplog.records
+
+
+def test_other_failures_that_nobody_heard_are_told(concurrent, caplog):
+    async def write():
+        raise OSError("the pipe broke")
+
+    async def answer(request):
+        concurrent._loop.create_task(write())
+        await asyncio.sleep(0.01)
+        return Completion(request.key, "", "stop", 1, 1)
+
+    list(concurrent.stream(requests(1), answer, in_flight=1))
+    concurrent.close()
+    gc.collect()
+    assert "never retrieved" in caplog.text and "the pipe broke" in caplog.text

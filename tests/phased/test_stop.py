@@ -1,6 +1,7 @@
 """open_instruct/phased/stop.py ends what run.sh started, and nothing else."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,7 +51,7 @@ def ending(tmp_path, folder="run", seconds=10.0):
 def test_only_the_run_of_the_folder_ends(tmp_path, start):
     mine, other_run, stranger = start("run"), start("run2"), start(None)
     ending(tmp_path)
-    assert not psutil.pid_exists(mine.pid)
+    assert mine.wait(timeout=1) == -signal.SIGTERM
     time.sleep(0.2)
     assert other_run.poll() is None and stranger.poll() is None
 
@@ -69,7 +70,7 @@ def test_what_does_not_end_by_itself_is_killed(tmp_path, start, capsys):
     process = start("run", STUBBORN, stdout=subprocess.PIPE)
     process.stdout.readline()
     ending(tmp_path, seconds=0.3)
-    assert not psutil.pid_exists(process.pid)
+    assert process.wait(timeout=1) == -signal.SIGKILL
     assert "1 of them by force after 0.3 s" in capsys.readouterr().out
 
 
