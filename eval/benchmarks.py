@@ -5,8 +5,8 @@ relative to the data folder. For people its YAML says `task_alias` (title), `met
 columns), and in `metric_list` a `title` for each metric that belongs in tables, a `position` for each that is a point
 of a plot, and a `unit` (of `eval/units.py`) for each that is no share. A metric with `several` gives a list of values
 an item, and its figure is the mean over them all, to which its `aggregation` in lm_eval must come. `metadata.cluster`
-(`field`, `name`) says which items are right or wrong together; `metadata.judge` the kind of judge that its answers
-need.
+(`field`, `name`) says which items are right or wrong together; `metadata.question` which field of an item people and
+judges are shown as its question, where the prompt holds more; `metadata.judge` the kind of judge that its answers need.
 """
 
 import hashlib

@@ -34,10 +34,11 @@ class Judge:
         return engine, settings or ([] if engine != self.name else shared), reference
 
     def judges(self, kind: str) -> bool:
-        """Whether anybody is named who can judge a kind: an engine, or the classifier that the kind itself needs."""
-        needed = _needed(kind)
-        given = {one.partition("=")[0] for one in self.options}
-        return all(f"{kind}.{name}" in given for name in needed) if needed else bool(self.of(kind)[0])
+        """Whether anybody is named who can judge a kind: an engine, or models that the kind loads by itself."""
+        given = {one.partition("=")[0].removeprefix(f"{kind}.") for one in self.options if one.startswith(f"{kind}.")}
+        if needed := _options_of(kind, "OWN_OPTIONS"):
+            return given.issuperset(needed)
+        return bool(self.of(kind)[0]) or not given.isdisjoint(_options_of(kind, "INSTEAD_OF_ENGINE"))
 
 
 def check(chosen: list[Benchmark], judge: Judge) -> None:
@@ -78,14 +79,14 @@ def tell_unjudged(chosen: list[Benchmark], judge: Judge) -> None:
         )
 
 
-def _needed(kind: str) -> tuple[str, ...]:
-    """The options that a kind needs for itself; () where any engine judges it."""
+def _options_of(kind: str, which: str) -> tuple[str, ...]:
+    """`OWN_OPTIONS`, which a kind that no engine judges needs; `INSTEAD_OF_ENGINE`, which make one needless; or ()."""
     from eval.judges import module
 
-    return getattr(module(kind), "OWN_OPTIONS", ())
+    return getattr(module(kind), which, ())
 
 
 def _way(kind: str) -> str:
     """What names a judge for a kind on the command line."""
-    own = " ".join(f"{kind}.{name}=..." for name in _needed(kind))
+    own = " ".join(f"{kind}.{name}=..." for name in _options_of(kind, "OWN_OPTIONS"))
     return f"--judge_options {own}" if own else "--judge ENGINE --judge_options SETTING=VALUE ..."

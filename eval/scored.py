@@ -62,13 +62,15 @@ def counted_clusters(benchmark: Benchmark, samples: list[dict[str, Any]]) -> str
 
 def predictions(samples: list[dict[str, Any]], task: Any) -> Iterator[dict[str, Any]]:
     """The lines of predictions.jsonl, one an item: lm_eval logs an item once for each of its filters."""
-    cluster = ((task.get_config("metadata") or {}).get("cluster") or {}).get("field")
+    metadata = task.get_config("metadata") or {}
+    cluster = (metadata.get("cluster") or {}).get("field")
+    shown = metadata.get("question")
     items: dict[int, dict[str, Any]] = {}
     for sample in samples:
         if sample["doc_id"] not in items:
             items[sample["doc_id"]] = {
                 "id": sample["doc"].get("id", str(sample["doc_id"])),
-                "question": task.doc_to_text(sample["doc"]),
+                "question": sample["doc"][shown] if shown else task.doc_to_text(sample["doc"]),
                 "prompt": sample["arguments"][0][0],
                 "response": _response(sample, task),
                 "target": _target(sample, task),

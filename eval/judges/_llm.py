@@ -293,7 +293,8 @@ def _within_tags(shown: dict[str, str]) -> dict[str, str]:
     return {name: _CLOSING_TAG.sub(r"< /\1>", text) for name, text in shown.items()}
 
 
-_CLOSING_TAG = re.compile(r"</\s*(instruction|response|first_response|second_response)\s*>", re.IGNORECASE)
+_TAGS = "instruction|response|first_response|second_response|question|known_answers"
+_CLOSING_TAG = re.compile(rf"</\s*({_TAGS})\s*>", re.IGNORECASE)
 
 
 def _read(prompt: Prompt, answer: dict[str, Any]) -> Verdict | str:

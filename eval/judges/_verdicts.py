@@ -68,10 +68,24 @@ def read_two_scores(text: str) -> dict[str, Any]:
     return verdict
 
 
+def read_truthful_informative(text: str) -> dict[str, Any]:
+    """{"truthful": True or False, "informative": True or False}.
+
+    Raises:
+        BadAnswer: it is not just that.
+    """
+    verdict = _object(text, {"truthful", "informative"})
+    for name, said in verdict.items():
+        if not isinstance(said, bool):
+            raise BadAnswer(f"{name} is neither true nor false")
+    return verdict
+
+
 READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "tasks": read_tasks,
     "yes_no_score": read_yes_no_score,
     "two_scores": read_two_scores,
+    "truthful_informative": read_truthful_informative,
 }
 
 

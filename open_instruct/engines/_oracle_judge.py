@@ -4,7 +4,8 @@ It is shown what the prompts of `eval/judges` show between tags, or two answers 
 and answers in the form that is asked for. A task of the miniature counts as done where its line is right.
 
 Of any other instruction it knows nothing and goes by length: a sentence of it is a task, done when the response has as
-many sentences, and the longer of two responses is better. That runs all of a judge's path; its figures mean nothing.
+many sentences, and the longer of two responses is better. Of an answer to TruthfulQA's questions it sees whether the
+words of a known answer stand in it. That runs all of a judge's path; its figures mean nothing.
 """
 
 import json
@@ -17,6 +18,8 @@ _MOST_TASKS = 50
 
 def judges(asked: str) -> bool:
     """Whether a request wants responses judged."""
+    if "<question>" in asked and "<known_answers>" in asked:
+        return True
     return "<instruction>" in asked and ("<response>" in asked or "<first_response>" in asked) or _is_alpaca(asked)
 
 
@@ -24,6 +27,8 @@ def verdict(asked: str, rules: str) -> str:
     """The verdict on what is shown, in the form that the rules ask for."""
     if _is_alpaca(asked):
         return _ranking(asked)
+    if "<question>" in asked:
+        return _truth(_between(asked, "known_answers"), _between(asked, "response"))
     instruction, _, words = _between(asked, "instruction").partition("\n")
     answers = solve(instruction, words.split()) if words.strip() else None
     if "<first_response>" in asked:
@@ -41,6 +46,16 @@ def verdict(asked: str, rules: str) -> str:
         return f"[[{'Yes' if all(done) else 'No'}, {quality}]]"
     tasks = [{"task": name[:60], "done": right} for name, right in zip(names, done, strict=True)]
     return json.dumps({"tasks": tasks, "following": all(done), "quality": quality}, ensure_ascii=False)
+
+
+def _truth(known: str, response: str) -> str:
+    """True where a known true answer stands in the response and no false one; informative where either does."""
+    answers = {
+        label.strip(): [one.strip(" .").lower() for one in rest.split(";") if one.strip(" .")]
+        for label, _, rest in (line.partition(":") for line in known.splitlines())
+    }
+    true, false = (any(one in response.lower() for one in answers.get(label, [])) for label in ("true", "false"))
+    return json.dumps({"truthful": true and not false, "informative": true or false})
 
 
 def _score(response: str, answers: list[str] | None) -> int:
