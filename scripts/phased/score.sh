@@ -12,7 +12,7 @@ INPUT_FILE=${INPUT_FILE:-$ROOT/data/train/alpaca_cleaned/alpaca_data_cleaned.jso
 OUTPUT_DIR=${OUTPUT_DIR:-$ROOT/data/train/phased/scored}                            # folder of scored.jsonl and of the journals
 METHOD=${METHOD:-judge}                                                             # judge; loss or ratio: of the base model MODEL, nobody is asked
 ENGINE=${ENGINE:-openai}                                                            # who judges (published: GPT-4): openai, vllm, local, ...
-ENGINE_OPTIONS=${ENGINE_OPTIONS:-model=gpt-4.1}                                     # its settings, with spaces between
+ENGINE_OPTIONS=${ENGINE_OPTIONS:-}                                                  # its settings, with spaces between; of openai, none means model=gpt-4.1
 VOTES=${VOTES:-1}                                                                   # times that each row is graded; the score is their mean
 TEMPERATURE=${TEMPERATURE:-0}                                                       # of the judge; several votes need more than 0
 PRICE_IN=${PRICE_IN:-0}                                                             # of a million tokens that the judge reads
@@ -20,6 +20,7 @@ PRICE_OUT=${PRICE_OUT:-0}                                                       
 MODEL=${MODEL:-}                                                                    # folder of the base model, for loss and ratio
 DRY_RUN=${DRY_RUN:-}                                                                # 1: tell requests, tokens and cost, and ask nothing
 
+if [[ $ENGINE = openai ]]; then ENGINE_OPTIONS=${ENGINE_OPTIONS:-model=gpt-4.1}; fi
 read -ra options <<<"$ENGINE_OPTIONS"
 exec python -m open_instruct.phased.score --input_file "$INPUT_FILE" --output_dir "$OUTPUT_DIR" --method "$METHOD" \
   --engine "$ENGINE" ${options[0]+--engine_options "${options[@]}"} --votes "$VOTES" --temperature "$TEMPERATURE" \

@@ -13,7 +13,7 @@ RESULTS_DIR=${RESULTS_DIR:-$ROOT/results/phased}  # folder of the runs
 OUTPUT_DIR=${OUTPUT_DIR:-$RESULTS_DIR/win_rates}  # folder of verdicts, table and curve
 SETS=${SETS:-}                                    # benchmarks, separated by commas; by default all that A has and a judge compares
 JUDGE=${JUDGE:-openai}                            # engine that judges: openai, vllm, local, ...
-JUDGE_OPTIONS=${JUDGE_OPTIONS:-model=gpt-4.1}     # its settings, with spaces between
+JUDGE_OPTIONS=${JUDGE_OPTIONS:-}                  # its settings, with spaces between; of openai, none means model=gpt-4.1
 PRICE_IN=${PRICE_IN:-0}                           # of a million tokens that the judge reads
 PRICE_OUT=${PRICE_OUT:-0}                         # of a million tokens that it writes
 DRY_RUN=${DRY_RUN:-}                              # 1: tell requests, tokens and cost, and ask nothing
@@ -24,6 +24,7 @@ if (($# < 2)); then
 fi
 reference=${*: -1}
 runs=("${@:1:$#-1}")
+if [[ $JUDGE = openai ]]; then JUDGE_OPTIONS=${JUDGE_OPTIONS:-model=gpt-4.1}; fi
 read -ra options <<<"$JUDGE_OPTIONS"
 IFS=, read -ra sets <<<"$SETS"
 for run in "$@"; do

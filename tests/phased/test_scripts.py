@@ -1,0 +1,164 @@
+"""scripts/phased/*.sh for real on the miniature: from scores to win rates, killed and stopped on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from open_instruct.miniature.make_data import items, training_rows
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "open_instruct" / "miniature" / "base"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with rows of two chain lengths, a quarter of them with a score, and the miniature's evaluation items."""
+    folder = tmp_path_factory.mktemp("phased tuning")  # a space in a path is nobody's fault
+    rows = [{**row, "options": ["C" if n % 2 else "D"]} for n, row in enumerate(training_rows(120, seed=0))]
+    (folder / "sit.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "eval" / "miniature").mkdir(parents=True)
+    chosen = "".join(json.dumps(item) + "\n" for item in items("pairs", 6))
+    (folder / "eval" / "miniature" / "pairs.jsonl").write_text(chosen)
+    return folder
+
+
+def environment(home, **variables):
+    small = dict(MODEL=BASE, LENGTH=128, BATCH=4, DEVICE_BATCH=4, LEARNING_RATE=1e-3, PACKING="true", REPORT_TO="none")
+    places = dict(STAGES_DIR=home / "stages", RESULTS_DIR=home / "results", SIT_EVAL_DATA=home / "eval")
+    given = {name: str(value) for name, value in (small | places | variables).items()}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "SIT_ENV": "active", "OMP_NUM_THREADS": "1", "PATH": path, **given}
+
+
+def script(home, name, *arguments, **variables):
+    command = ["bash", str(ROOT / "scripts" / "phased" / name), *map(str, arguments)]
+    env = environment(home, **variables)
+    return subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def stages(home):
+    done = script(
+        home, "split.sh", INPUT_FILE="sit.jsonl", OUTPUT_DIR="stages", DIFFICULTY="chain_length", THRESHOLDS=2
+    )
+    assert done.returncode == 0, done.stderr
+    return home / "stages"
+
+
+def test_rows_are_scored_by_a_base_model_and_cut_into_equal_stages(home):
+    given = dict(INPUT_FILE="sit.jsonl", OUTPUT_DIR="scored")
+    done = script(home, "score.sh", **given, METHOD="ratio")
+    assert done.returncode == 0 and "120 in = 120 scored + 0 rejected" in done.stdout, done.stderr
+    done = script(home, "split.sh", INPUT_FILE="scored/scored.jsonl", OUTPUT_DIR="equal", STAGES=4)
+    assert done.returncode == 0 and len(list((home / "equal").glob("stage?.jsonl"))) == 4, done.stderr
+    done = script(home, "score.sh", **given, DRY_RUN=1, VOTES=2, TEMPERATURE=1)
+    assert done.returncode == 0 and ["requests", "240"] in [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "message"),
+    [
+        ("run.sh", dict(ORDER="2-2"), "ORDER=2-2: stage 2 stands twice"),
+        ("run.sh", dict(STAGES_DIR="none"), "cut the rows into stages first"),
+        ("split.sh", dict(INPUT_FILE="sit.jsonl", OUTPUT_DIR="x"), "the row has no 'score'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(home, stages, name, variables, message):
+    done = script(home, name, **(dict(OUTPUT_DIR="wrong") | variables))
+    assert done.returncode == 1 and message in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_win_rates_name_what_is_missing(home):
+    done = script(home, "win_rate.sh", "nobody", "no-one")
+    assert done.returncode == 1 and "no such run; answer first" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_stopall_lets_a_run_save_and_harms_nobody_else(home, stages):
+    output = home / "stopped"
+    bystander = subprocess.Popen(["sleep", "300"])
+    try:
+        run = started(home, dict(OUTPUT_DIR=output, EPOCHS=5000, SAVE_STEPS=5), output / "1" / "checkpoint-5" / "whole")
+        done = script(home, "stopall.sh", OUTPUT_DIR=output)
+        assert done.returncode == 0 and "the same run.sh goes on" in done.stdout, done.stderr
+        assert "by force" not in done.stdout
+        assert run.wait(timeout=30) == 75 and bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+    saved = sorted(int(path.parent.name.partition("-")[2]) for path in output.glob("1/checkpoint-*/whole"))
+    assert saved[-1] > 5 and not (output / "1" / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_at_its_stage_and_step_and_its_checkpoint_answers(home, stages):
+    output = home / "models"
+    given = dict(OUTPUT_DIR=output, EPOCHS=8, SAVE_STEPS=5)
+    killed = started(home, given, output / "1-2" / "checkpoint-5" / "whole")
+    for process in [*psutil.Process(killed.pid).children(recursive=True), psutil.Process(killed.pid)]:
+        process.kill()
+    assert killed.wait(timeout=30) == -signal.SIGKILL
+    first = (output / "1" / "model.safetensors").stat().st_mtime_ns
+
+    done = script(home, "run.sh", "--logging_steps", "1", **given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1: already finished with these settings" in done.stdout
+    assert f"going on from {output}/1-2/checkpoint-" in done.stdout
+    assert (output / "1" / "model.safetensors").stat().st_mtime_ns == first
+    settings = json.loads((output / "1-2" / "run.json").read_text())["settings"]
+    expected = dict(lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.1, num_train_epochs=8)
+    assert {name: settings[name] for name in expected} == expected
+    assert settings["model_name_or_path"] == str(output / "1") and settings["train_file"] == [
+        str(stages / "stage2.jsonl")
+    ]
+
+    done = script(home, "generate.sh", output / "1-2", SETS="miniature_pairs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = home / "results" / "1-2" / "miniature_pairs" / "predictions.jsonl"
+    assert len(answers.read_text().splitlines()) == 6
+
+
+def test_win_rates_come_of_two_runs_and_a_judge(home):
+    """The oracle judges: ours is wrong once, theirs twice; so two items are won, one is lost, three are the same."""
+    for run, wrong in (("ours", {0}), ("theirs", {1, 2})):
+        answers = home / "results" / run / "instruct_koala" / "predictions.jsonl"
+        answers.parent.mkdir(parents=True)
+        rows = [
+            {
+                "id": item["id"],
+                "instruction": item["instruction"],
+                "input": item["input"],
+                "output": "I do not know." if number in wrong else "\n".join(item["answers"]),
+            }
+            for number, item in enumerate(items("pairs", 6))
+        ]
+        answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    planned = script(home, "win_rate.sh", "ours", "theirs", JUDGE="oracle", DRY_RUN=1)
+    assert planned.returncode == 0 and not (home / "results" / "win_rates").exists(), planned.stderr
+    done = script(home, "win_rate.sh", "ours", "theirs", JUDGE="oracle")
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads((home / "results" / "win_rates" / "win_rates.json").read_text())
+    average = figures["runs"]["ours"]["average"]
+    assert figures["reference"] == "theirs"
+    assert [average[name] for name in ("win", "tie", "lose", "unreadable")] == [2, 3, 1, 0]
+    assert average["value"] == pytest.approx(100 * (2 + 3 / 2) / 6 - 50)
+
+
+def started(home, variables, until):
+    """A run of run.sh, once the file `until` is there."""
+    command = ["bash", str(ROOT / "scripts" / "phased" / "run.sh"), "--logging_steps", "1"]
+    env = environment(home, **variables)
+    process = subprocess.Popen(command, env=env, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not until.exists():
+        assert process.poll() is None and time.monotonic() < deadline, "it ended, or saved nothing in time"
+        time.sleep(0.05)
+    return process
