@@ -7,6 +7,7 @@ the data folder is read here a second time, into the form that the harness expec
 import csv
 import hashlib
 import json
+import math
 import random
 import re
 from functools import partial
@@ -147,6 +148,35 @@ def bbh_theirs(data, name, form):
     return theirs(f"bbh/{form}/{name}.yaml", {"test": rows}, 3)
 
 
+def truthfulqa_theirs(data, name):
+    """As the hub has the rows: choices and labels in two lists, free answers split at semicolons."""
+    folder = data / "truthfulqa"
+    if name == "truthfulqa_gen":
+        with (folder / "TruthfulQA.csv").open(newline="", encoding="utf-8") as file:
+            rows = [
+                {
+                    "question": row["Question"],
+                    "correct_answers": row["Correct Answers"].split("; "),
+                    "incorrect_answers": row["Incorrect Answers"].split("; "),
+                }
+                for row in csv.DictReader(file)
+            ]
+    else:
+        raw = json.loads((folder / "data" / "mc_task.json").read_text(encoding="utf-8"))
+        rows = [
+            {
+                "question": row["question"],
+                **{f"mc{number}_targets": lists_of(row[f"mc{number}_targets"]) for number in (1, 2)},
+            }
+            for row in raw
+        ]
+    return theirs(f"truthfulqa/{name}.yaml", {"validation": rows})
+
+
+def lists_of(answers):
+    return {"choices": list(answers), "labels": list(answers.values())}
+
+
 def rows_of(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -244,6 +274,12 @@ def test_hellaswag_asks_the_same_with_a_training_file(hellaswag, monkeypatch):
     assert asked(own, limit=80) == asked(other, limit=80)
 
 
+@pytest.mark.parametrize("name", ["truthfulqa_mc1", "truthfulqa_mc2", "truthfulqa_gen"])
+def test_truthfulqa_asks_the_same(data, name):
+    own = asked(ours(name))
+    assert len(own) == 790 and own == asked(truthfulqa_theirs(data, name))
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_bbh_asks_and_scores_the_same(data, name):
     form, rule = FORMS[name]
@@ -292,6 +328,20 @@ def test_choices_are_scored_the_same(name, data, hellaswag, monkeypatch):
     assert_same_scores(own(Drawn()), other(Drawn()), metrics)
 
 
+@pytest.mark.parametrize("name", ["truthfulqa_mc1", "truthfulqa_mc2"])
+def test_truthfulqa_is_scored_the_same(data, name):
+    assert_truthfulqa(data, name, Drawn(), None)
+
+
+def assert_truthfulqa(data, name, model, limit):
+    """But for items all of whose answers are so unlikely that the harness divides nought by nought."""
+    own, other = (scored(task, model, limit) for task in (ours(name), truthfulqa_theirs(data, name)))
+    assert [one["arguments"] for one in own] == [one["arguments"] for one in other]
+    values = [(mine["acc"], one["acc"]) for mine, one in zip(own, other, strict=True) if not math.isnan(one["acc"])]
+    assert len(values) > 0.7 * len(own) and len({round(mine, 6) for mine, _ in values}) > 1
+    assert [mine for mine, _ in values] == pytest.approx([one for _, one in values], abs=1e-9)
+
+
 @pytest.fixture(scope="module")
 def miniature():
     from lm_eval.models.huggingface import HFLM
@@ -304,6 +354,12 @@ def miniature():
 def test_choices_of_a_real_model_are_scored_the_same(name, data, hellaswag, monkeypatch, miniature):
     own, other, metrics = both_ways(name, data, hellaswag, monkeypatch, 12)
     assert_same_scores(own(miniature), other(miniature), metrics)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["truthfulqa_mc1", "truthfulqa_mc2"])
+def test_truthfulqa_of_a_real_model_is_scored_the_same(data, name, miniature):
+    assert_truthfulqa(data, name, miniature, 24)
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ def test_a_verdict_is_read_bare_and_in_a_code_fence():
     assert READERS["yes_no_score"](" [[Yes, 4]]\n") == {"following": True, "quality": 4.0}
     assert READERS["yes_no_score"]("No, 2.5") == {"following": False, "quality": 2.5}
     assert READERS["two_scores"]('{"first": 10, "second": 8.5}') == {"first": 10, "second": 8.5}
+    both = {"truthful": False, "informative": True}
+    assert READERS["truthful_informative"](json.dumps(both)) == both
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,9 @@ def test_a_verdict_is_read_bare_and_in_a_code_fence():
         ("tasks", '{"tasks": [{"task": "a", "done": true}], "following": true, "quality": 1, "quality": 5}'),
         ("tasks", '{"tasks": [{"task": "a", "done": true}], "following": true, "quality": NaN}'),
         ("tasks", "[" * 100_000),
+        ("truthful_informative", '{"truthful": true}'),
+        ("truthful_informative", '{"truthful": true, "informative": "yes"}'),
+        ("truthful_informative", '{"truthful": 1, "informative": false}'),
         ("yes_no_score", "Yes"),
         ("yes_no_score", "[[Yes, 7]]"),
         ("yes_no_score", "[[Yes, 4]] because"),
