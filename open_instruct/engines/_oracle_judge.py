@@ -14,13 +14,15 @@ import re
 from open_instruct.miniature.world import read_instruction, solve
 
 _MOST_TASKS = 50
+_GRADE_A_TASK = 1.5  # above 1, the grade of a single task: so two tasks are at 2.5, three at 4
 
 
 def judges(asked: str) -> bool:
     """Whether a request wants responses judged."""
     if "<question>" in asked and "<known_answers>" in asked:
         return True
-    return "<instruction>" in asked and ("<response>" in asked or "<first_response>" in asked) or _is_alpaca(asked)
+    shown = ("<response>", "<first_response>", "<output>")
+    return "<instruction>" in asked and any(tag in asked for tag in shown) or _is_alpaca(asked)
 
 
 def verdict(asked: str, rules: str) -> str:
@@ -29,6 +31,8 @@ def verdict(asked: str, rules: str) -> str:
         return _ranking(asked)
     if "<question>" in asked:
         return _truth(_between(asked, "known_answers"), _between(asked, "response"))
+    if "<response>" not in asked and "<first_response>" not in asked:
+        return _grades(asked)
     instruction, _, words = _between(asked, "instruction").partition("\n")
     answers = solve(instruction, words.split()) if words.strip() else None
     if "<first_response>" in asked:
@@ -80,6 +84,15 @@ def _ranking(asked: str) -> str:
     _, first, second = re.split(r'"model": "model_[12]",\s*"answer": """', asked)[-3:]
     ranks = (1, 2) if len(first.partition('"""')[0]) >= len(second.partition('"""')[0]) else (2, 1)
     return str([{"model": f"model_{number}", "rank": rank} for number, rank in enumerate(ranks, start=1)])
+
+
+def _grades(asked: str) -> str:
+    """How hard a row is: by the tasks of its instruction, and by the lines or sentences of its output."""
+    instruction, output = (_between(asked, name) for name in ("instruction", "output"))
+    tasks = read_instruction(instruction) or _sentences(instruction)
+    lines = [sentence for line in output.split("\n") for sentence in _sentences(line)]
+    difficulty, step = (min(5.0, 1 + _GRADE_A_TASK * (max(len(found), 1) - 1)) for found in (tasks, lines))
+    return f"Difficulty: {difficulty:g}\nStep: {step:g}"
 
 
 def _between(text: str, tag: str) -> str:

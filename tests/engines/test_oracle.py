@@ -109,3 +109,16 @@ def test_it_compares_by_what_is_right_and_elsewhere_by_length():
 
     assert scores("Reverse the list.\nfig pear", "fig pear", "pear fig") == {"first": 1, "second": 10}
     assert scores("Write a poem.", "x" * 900, "x" * 100) == {"first": 5, "second": 1}
+
+
+@pytest.mark.parametrize(
+    ("instruction", "output", "grades"),
+    [
+        ("Reverse the list.", "pear fig", "Difficulty: 1\nStep: 1"),
+        ("First reverse the list, then count the items.", "pear fig\n2", "Difficulty: 2.5\nStep: 2.5"),
+        ("Say why the sky is blue.", "Air scatters light. Blue most of all. Hence.", "Difficulty: 1\nStep: 4"),
+    ],
+)
+def test_it_grades_rows_by_the_tasks_that_they_hold(instruction, output, grades):
+    shown = {"instruction": instruction, "input": "fig pear", "output": output}
+    assert answer("".join(f"<{name}>\n{text}\n</{name}>\n" for name, text in shown.items())).text == grades
