@@ -78,10 +78,10 @@ class Asking:
 
 @dataclass(frozen=True)
 class Graded:
-    """What the votes on a row say: [difficulty, step] of each readable one, and why each other one cannot be read."""
+    """What the votes on a row say: [difficulty, step] of each readable one, {"reason", "answer"} of each other one."""
 
     votes: list[list[float]]
-    unreadable: list[str]
+    unreadable: list[dict[str, str]]
 
     @property
     def score(self) -> float:
@@ -146,7 +146,7 @@ def grade(rows: Rows, count: int, folder: Path, asking: Asking, about: dict[str,
             results = [journal.get(number) for journal in journals]
             yield Graded(
                 [[one["difficulty"], one["step"]] for one in results if "failed" not in one],
-                [f"{one['failed']}: {one['answer'][:200]}" for one in results if "failed" in one],
+                [{"reason": one["failed"], "answer": one["answer"]} for one in results if "failed" in one],
             )
 
 

@@ -56,10 +56,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Found:
-    """What became of a row: fields that join it, `score` among them, or the reasons why it has none."""
+    """What became of a row.
+
+    Attributes:
+        fields: join the row, `score` among them; none where it has no score.
+        failures: {"reason", ...} of each vote that cannot be read, or of the one loss that there is not.
+    """
 
     fields: dict[str, Any]
-    reasons: list[str]
+    failures: list[dict[str, str]]
 
 
 def main(settings: Settings) -> None:
@@ -106,15 +111,16 @@ def refuse_what_cannot_be(settings: Settings) -> None:
 def _write(settings: Settings, output: Path, count: int) -> dict[str, Any]:
     """Write scored.jsonl and rejected.jsonl in one pass; returns the counts."""
     reasons: Counter[str] = Counter()
-    done, published = 0, []
+    done, unreadable, published = 0, 0, []
     measures: dict[str, list[float]] = {}  # of the rows with a published score
     with replacing(output / "scored.jsonl") as write, replacing(output / "rejected.jsonl") as reject:
         for (where, row), found in zip(scored.read(settings.input_file), _found(settings, output, count), strict=True):
             if "score" not in found.fields:
-                reasons[kind_of(found.reasons[0])] += 1
-                reject(encode_json({"row": where, **row.to_json(), "reasons": found.reasons}) + b"\n")
+                reasons[kind_of(found.failures[0]["reason"])] += 1
+                reject(encode_json({"row": where, **row.to_json(), "failures": found.failures}) + b"\n")
                 continue
             done += 1
+            unreadable += len(found.failures)
             before = scored.number(row.extra.pop(scored.SCORE, None))
             if before is not None:
                 row.extra[PUBLISHED] = before
@@ -125,6 +131,8 @@ def _write(settings: Settings, output: Path, count: int) -> dict[str, Any]:
         print(f"rows: {count:,} in = {done:,} scored + {count - done:,} rejected")
         for reason, number in reasons.most_common(10):
             print(f"  {number:,} x {reason}")
+        if unreadable:
+            print(f"unreadable votes on scored rows: {unreadable:,}; their scores are of the other votes")
         if not done:
             raise UserError(
                 f"{settings.input_file[0]}: none of the {count:,} rows got a score, most because: "
@@ -132,7 +140,8 @@ def _write(settings: Settings, output: Path, count: int) -> dict[str, Any]:
             )
     correlations = _correlations(measures, published)
     print(f"written: {output / 'scored.jsonl'}")
-    return {"rows": count, "scored": done, "rejected": dict(reasons), "rank_correlations": correlations}
+    counts = {"rows": count, "scored": done, "rejected": dict(reasons), "unreadable_votes_on_scored_rows": unreadable}
+    return {**counts, "rank_correlations": correlations}
 
 
 def _found(settings: Settings, output: Path, count: int) -> Iterator[Found]:
@@ -150,7 +159,7 @@ def _found(settings: Settings, output: Path, count: int) -> Iterator[Found]:
     base = proxy.Base(Path(settings.base), settings.prompt_template, settings.max_length, settings.batch_tokens)
     for one in proxy.foresee(lambda: _numbered(settings), count, output, base, about):
         if "failed" in one:
-            yield Found({}, [one["failed"]])
+            yield Found({}, [{"reason": one["failed"]}])
         elif settings.method == LOSS:
             yield Found({"score": one["loss"], "losses": one}, [])
         else:

@@ -63,7 +63,7 @@ def test_losses_are_those_of_the_model_whatever_stands_beside_a_row(tmp_path, ro
 def test_a_row_without_an_answer_is_listed(tmp_path, rows, capsys):
     scores(tmp_path, rows, "loss")
     (rejected,) = [json.loads(line) for line in (tmp_path / "loss" / "rejected.jsonl").read_text().splitlines()]
-    assert rejected["instruction"] == "Copy the list." and rejected["reasons"] == ["no answer"]
+    assert rejected["instruction"] == "Copy the list." and rejected["failures"] == [{"reason": "no answer"}]
     assert "4 in = 3 scored + 1 rejected" in capsys.readouterr().out
 
 

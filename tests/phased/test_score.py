@@ -94,14 +94,16 @@ def test_what_cannot_be_read_is_asked_again_then_listed_and_the_counts_add_up(tm
     assert len(written(tmp_path)) == 3
     (rejected,) = written(tmp_path, "rejected.jsonl")
     assert rejected["instruction"] == "Task 2" and rejected["row"].endswith("rows.jsonl:3")
-    assert "two lines" in rejected["reasons"][0] and "no idea" in rejected["reasons"][0]
+    (failure,) = rejected["failures"]
+    assert "two lines" in failure["reason"] and failure["answer"] == "no idea"
     assert "4 in = 3 scored + 1 rejected" in capsys.readouterr().out
 
 
-def test_a_row_with_one_readable_vote_is_scored_by_it(tmp_path, rows, judged):
+def test_a_row_with_one_readable_vote_is_scored_by_it_and_the_other_is_counted(tmp_path, rows, judged, capsys):
     judged(lambda text, seed: "?" if "Task 2" in text and seed < 3 else "Difficulty: 3\nStep: 5")
     score.main(settings(tmp_path, rows, votes=2, temperature=1.0))
     assert [row["votes"] for row in written(tmp_path)][2] == [[3, 5]]
+    assert "unreadable votes on scored rows: 1;" in capsys.readouterr().out
 
 
 def test_a_killed_run_goes_on_and_more_votes_cost_only_the_new_ones(tmp_path, rows, judged):
