@@ -6,7 +6,7 @@
 # not fetched: scripts/quickstart.sh.)
 # Usage: bash scripts/prepare_eval_data.sh [BENCHMARK...]
 #        (no BENCHMARK: all there are; a wrong one lists them)
-#        DATA_MIRROR=/copies bash scripts/prepare_eval_data.sh   # without internet: /copies/BENCHMARK/FILE
+#        DATA_MIRROR=/copies bash scripts/prepare_eval_data.sh   # no internet
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 

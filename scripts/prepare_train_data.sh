@@ -7,7 +7,7 @@
 # Usage: bash scripts/prepare_train_data.sh [SOURCE...]
 #        (no SOURCE: all there are; a wrong one lists them)
 #        MIX=tulu bash scripts/prepare_train_data.sh flan_v2 cot dolly oasst1 gpt4_alpaca code_alpaca sharegpt
-#        DATA_MIRROR=/copies bash scripts/prepare_train_data.sh   # without internet
+#        DATA_MIRROR=/copies bash scripts/prepare_train_data.sh  # no internet
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 

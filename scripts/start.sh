@@ -24,8 +24,20 @@ for argument; do
           }
           print line
         }
+        # Prints a line of the header; what is beyond 80 columns goes below, two columns within where the text began.
+        function folded(line,    indent, cut) {
+          match(line, /^(Usage:)? */)
+          indent = RLENGTH ? RLENGTH + 2 : 0
+          while (length(line) > 80) {
+            for (cut = 81; cut > indent && substr(line, cut, 1) != " "; cut--) continue
+            if (cut <= indent) break
+            print substr(line, 1, cut - 1)
+            line = sprintf("%" indent "s", "") substr(line, cut + 1)
+          }
+          print line
+        }
         NR == 1 && /^#!/ { next }
-        !body && /^#/ { sub(/^# ?/, ""); print; next }
+        !body && /^#/ { sub(/^# ?/, ""); folded($0); next }
         { body = 1 }
         match($0, /^[A-Z][A-Z0-9_]*="?\$\{[A-Z][A-Z0-9_]*:?-/) {
           name = $0; sub(/=.*/, "", name)
@@ -35,7 +47,7 @@ for argument; do
           if (!variables++) print "\nVariables, set in front of the command (NAME=value bash ...):\n"
           wrapped("  " name, 4, "[" value "]")
           wrapped("      ", 6, effect)
-        }' "${BASH_SOURCE[1]}" | fold -s -w 80
+        }' "${BASH_SOURCE[1]}"
       exit 0
       ;;
   esac

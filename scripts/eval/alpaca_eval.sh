@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# AlpacaEval alone: 805 instructions, with a judge who compares with a reference model.
+# AlpacaEval alone: 805 instructions; a judge compares with a reference model.
 # Without JUDGE the responses are written; the same command with it judges them.
 # Usage: bash scripts/eval/alpaca_eval.sh CHECKPOINT [RUN_NAME]
-#        (variables and arguments are those of scripts/evaluation.sh; judges: docs/judges.md)
+#        (variables and arguments: scripts/evaluation.sh --help; judges: docs/judges.md)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../start.sh"
 

@@ -2,7 +2,7 @@
 # AlpacaEval, under the name that open-instruct has for it.
 # Without JUDGE the responses are written; the same command with it judges them.
 # Usage: bash scripts/eval/alpaca_farm.sh CHECKPOINT [RUN_NAME]
-#        (variables and arguments are those of scripts/evaluation.sh; judges: docs/judges.md)
+#        (variables and arguments: scripts/evaluation.sh --help; judges: docs/judges.md)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../start.sh"
 

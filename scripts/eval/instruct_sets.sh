@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The six sets of phased instruction tuning, with a judge who compares with a reference model.
+# The six sets of phased instruction tuning; a judge compares with a reference
+# model.
 # Without JUDGE the responses are written; the same command with it judges them.
 # Usage: bash scripts/eval/instruct_sets.sh CHECKPOINT [RUN_NAME]
-#        (variables and arguments are those of scripts/evaluation.sh; judges: docs/judges.md)
+#        (variables and arguments: scripts/evaluation.sh --help; judges: docs/judges.md)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../start.sh"
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# SeqEval alone: 805 chains of tasks, with a judge who says which tasks are followed, and how well.
+# SeqEval alone: 805 chains of tasks; a judge says which tasks are followed, and
+# how well.
 # Without JUDGE the responses are written; the same command with it judges them.
 # Usage: bash scripts/eval/seqeval.sh CHECKPOINT [RUN_NAME]
-#        (variables and arguments are those of scripts/evaluation.sh; judges: docs/judges.md)
+#        (variables and arguments: scripts/evaluation.sh --help; judges: docs/judges.md)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../start.sh"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stage 2 on the embedded miniature base model. finetune_it.sh and
 # finetune_sit.sh call it with the two training files of stage 1.
-# Usage: TRAIN_FILE=rows.jsonl OUTPUT_DIR=folder bash scripts/miniature/finetune.sh
+# Usage: TRAIN_FILE=rows.jsonl OUTPUT_DIR=out bash scripts/miniature/finetune.sh
 #        (further flags are handed to open_instruct.finetune)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../start.sh"

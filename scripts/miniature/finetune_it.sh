@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Stage 2 on the embedded miniature: fine-tunes on the original instructions (the plain baseline).
+# Stage 2 on the embedded miniature: fine-tunes on the original instructions (the
+# plain baseline).
 # Usage: bash scripts/miniature/finetune_it.sh
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../start.sh"

@@ -5,7 +5,7 @@
 # says what it would ask and cost.
 # Usage: export INPUT_FILE=rows.json ENGINE=local ENGINE_OPTIONS=path=MODEL
 #        bash self-seq/scripts/generation.sh
-#        (further flags are handed to self_seq.generate, whose --help explains them)
+#        (further flags are handed to python -m self_seq.generate)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/start.sh"
 

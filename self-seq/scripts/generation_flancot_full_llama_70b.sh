@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# FlanCoT, 100,000 rows, rewritten and answered by Llama-3-70B-Instruct under vLLM.
+# FlanCoT, 100,000 rows, rewritten and answered by Llama-3-70B-Instruct (vLLM).
 # Its rows hold instruction and input in one text: they are separated first
 # (EXTRACT=1) and put together again at the end. The same command goes on after a
 # kill. SAMPLE_ROWS draws a part of the rows by the seed.

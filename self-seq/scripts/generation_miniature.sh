@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Stage 1 on the embedded miniature: makes single instructions, lets the oracle
 # engine rewrite them into sequences in two iterations and answer them. Writes
-# it.jsonl and sit.jsonl with the same rows. The same command goes on after a kill.
+# it.jsonl and sit.jsonl, with the same rows. The same command goes on after a
+# kill.
 # Usage: bash self-seq/scripts/generation_miniature.sh
 #        (further flags are handed to self_seq.generate)
 set -euo pipefail

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Sequential instructions without a language model, the paper's task-driven method:
-# rows with an input get "First repeat the input, then ...", the others stay as they
-# are. Prints the counts. The baseline to compare with is the input file itself.
+# Sequential instructions without a language model, the paper's task-driven
+# method: rows with an input get "First repeat the input, then ...", the others
+# stay as they are. Prints the counts. The baseline to compare with is the input
+# file itself.
 # Usage: bash self-seq/scripts/generation_repeat.sh INPUT.json [OUTPUT.jsonl]
-#   INPUT   rows {"instruction", "input", "output"}: a JSON array or JSONL, also .gz
-#   OUTPUT  default: a file named after INPUT in OUTPUT_DIR; run.json comes beside it
+#   INPUT   rows {"instruction", "input", "output"}: JSON or JSONL, .gz too
+#   OUTPUT  default: a file named after INPUT in OUTPUT_DIR; run.json lies beside
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/start.sh"
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Stage 1 without a generator: classify, rewrite, refine and respond, answered from
-# the stored completions of a published run. The rows are those of the first file.
-# Writes sit.jsonl, and rejected.jsonl with what could not be used and why. The same
-# command goes on after a kill.
+# Stage 1 without a generator: classify, rewrite, refine and respond, answered
+# from the stored completions of a published run. The rows are those of the first
+# file. Writes sit.jsonl, and rejected.jsonl with what could not be used and why.
+# The same command goes on after a kill.
 # Usage: bash self-seq/scripts/generation_replay.sh FILE...
 #   FILE   files of one and the same run, in any order; see engines/replay.py
 set -euo pipefail

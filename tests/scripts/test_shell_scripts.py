@@ -54,6 +54,12 @@ def test_script_stops_at_the_first_error_and_starts_as_all_do(script):
     assert re.fullmatch(r'\. "\$\(dirname "\$\{BASH_SOURCE\[0\]\}"\)/(\S+/)?start\.sh"', code[1]), code[1]
 
 
+@pytest.mark.parametrize("script", [script for script in RUN if script != ".ci/run"])
+def test_prose_of_the_header_fits_the_80_columns_of_help(script):
+    header = (ROOT / script).read_text().partition("\nset -euo pipefail")[0].splitlines()[1:]
+    assert [line for line in header if re.match(r"# (?!Usage:)\S", line) and len(line) > len("# ") + 80] == []
+
+
 @pytest.mark.parametrize("script", RUN)
 def test_help_names_purpose_usage_and_every_variable(script, tmp_path):
     done = subprocess.run(
@@ -63,6 +69,7 @@ def test_help_names_purpose_usage_and_every_variable(script, tmp_path):
     assert done.stderr == ""
     assert "Usage: " in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+    assert not re.search(r" $", done.stdout, re.M)
     for name in re.findall(r"^([A-Z][A-Z0-9_]*)=\"?\$\{\1:?-", (ROOT / script).read_text(), re.M):
         assert re.search(rf"^  {name} \[.*\n +\w", done.stdout, re.M), f"{name}, or what it does, is not in --help"
     assert list(tmp_path.iterdir()) == []
