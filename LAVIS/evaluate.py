@@ -1,6 +1,6 @@
 """Evaluates an InstructBLIP on questions about pictures, and writes results that `eval.report` shows.
 
-    python LAVIS/evaluate.py --cfg-path LAVIS/lavis/projects/instructblip/vqav2_vicuna7b_eval.yaml \
+    python LAVIS/evaluate.py --cfg-path LAVIS/lavis/projects/instructblip/vqav2_vicuna7b_eval.yaml \\
         --options model.finetuned=output/vqa_describe run.run_name=sit run.prompt=describe_first
     accelerate launch --num_processes 8 LAVIS/evaluate.py --cfg-path FILE.yaml      # a share of the questions each
 

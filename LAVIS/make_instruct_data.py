@@ -1,6 +1,6 @@
 """Makes training and evaluation rows of questions, answers and captions: base (direct), describe (first) and merge.
 
-    python LAVIS/make_instruct_data.py --questions v2_OpenEnded_mscoco_train2014_questions.json \
+    python LAVIS/make_instruct_data.py --questions v2_OpenEnded_mscoco_train2014_questions.json \\
         --annotations v2_mscoco_train2014_annotations.json --captions captions_train2014.json --output_dir DIR
     python LAVIS/make_instruct_data.py --questions my_rows.jsonl --images my_pictures --output_dir DIR
 """

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from open_instruct.core import checkpoint
-from open_instruct.core.command import guarded
+from open_instruct.core.command import for_terminal, guarded
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import replacing, write_json
 from open_instruct.core.run_info import FILE_NAME, RunInfo
@@ -51,7 +51,9 @@ class _Pair:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=for_terminal(__doc__), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="make_diff | recover")
     for command in (make_diff, recover):
         one = commands.add_parser(command.__name__, help=command.__doc__.splitlines()[0])

@@ -4,6 +4,7 @@ import errno
 import gc
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from open_instruct.core.command import guarded
+from open_instruct.core.command import for_terminal, guarded
 from open_instruct.core.errors import UserError, full_disk_told
 
 
@@ -96,3 +97,40 @@ def test_a_fault_of_ours_keeps_its_traceback(tmp_path, fault):
     with pytest.raises(type(fault)) as caught:
         guarded(main)
     assert caught.value is fault
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        (["-m", "open_instruct.mix"], "python -m open_instruct.mix"),
+        (["-m", "eval.judges"], "python -m eval.judges"),  # a package: its __main__ is nothing that one types
+        (["LAVIS/evaluate.py"], "python LAVIS/evaluate.py"),
+    ],
+)
+def test_help_begins_with_what_the_user_types_and_tells_each_flag_once(command, usage):
+    done = subprocess.run(
+        [sys.executable, *command, "--help"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    assert done.stdout.startswith(f"usage: {usage} --flag value ...")
+    flags = re.findall(r"^  (--\w.*)", done.stdout, re.M)
+    assert flags and all(flag.count("--") == 1 for flag in flags)
+    assert "(default: )" not in done.stdout and "(default: None)" not in done.stdout
+    assert "--no_" not in done.stdout
+    _, _, options = done.stdout.partition("\noptions:")
+    assert max(map(len, options.splitlines())) <= 80
+
+
+def test_a_docstring_is_filled_but_for_its_commands_and_between_its_items():
+    command = "    python -m open_instruct.finetune " + "--flag " * 20
+    item = "- " + "word " * 30
+    shown = for_terminal(f"Long {'line ' * 30}\n\n{command}\n\n{item.strip()}\n- another").split("\n\n")
+    assert max(map(len, shown[0].splitlines())) <= 80
+    assert shown[1] == command
+    *first, last = shown[2].splitlines()
+    assert (
+        first[0].startswith("- word") and all(line.startswith("  word") for line in first[1:]) and last == "- another"
+    )
