@@ -72,6 +72,16 @@ def trainings(settings: Settings) -> list[Training]:
     ]
 
 
+def trainings_before(name: str) -> int:
+    """How many trainings, one after the other, made the checkpoint of that name; 1 where `trainings` gave no such name.
+
+    1-2-3 and random-1-2-3 are of three, 3 and 1+2+3 of one.
+    """
+    mixed = r"\d+(?:\+\d+)*"
+    found = re.fullmatch(rf"(?:{RANDOM}-)?({mixed}(?:-{mixed})*)", name)
+    return found[1].count("-") + 1 if found else 1
+
+
 def _stages(folder: Path) -> list[Path]:
     path = folder / SUMMARY
     try:

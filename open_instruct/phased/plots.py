@@ -24,9 +24,10 @@ _OWN_STYLE = Path(__file__).parent / "html" / "phased.css"
 
 @dataclass(frozen=True)
 class Point:
-    """A win rate less one half after a stage, in points, with the ends of its 95 % interval."""
+    """A win rate less one half, in points, with the ends of its 95 % interval, after so many trainings (`step`)."""
 
     label: str
+    step: int
     value: float
     low: float
     high: float
@@ -69,33 +70,33 @@ def density(difficulties: Sequence[float], borders: Sequence[float]) -> str:
 
 
 def growth(lines: Sequence[tuple[str, Sequence[Point]]]) -> str:
-    """Win rate less one half (up) after each stage (across), one line a course of stages; above 0 it beats the
+    """Win rate less one half (up) after each training (across), one line a course of stages; above 0 it beats the
     reference."""
-    steps = max(len(points) for _, points in lines)
+    steps = max(point.step for _, points in lines for point in points)
     lowest = min(0.0, *(point.low for _, points in lines for point in points))
     highest = max(0.0, *(point.high for _, points in lines for point in points))
-    step = _round_step((highest - lowest or 1) / 4)
-    bottom, top = floor(lowest / step) * step, ceil(highest / step) * step
-    top = top if top > bottom else bottom + step
+    spacing = _round_step((highest - lowest or 1) / 4)
+    bottom, top = floor(lowest / spacing) * spacing, ceil(highest / spacing) * spacing
+    top = top if top > bottom else bottom + spacing
 
     def y(value: float) -> float:
         return _y((value - bottom) / (top - bottom))
 
     told = "; ".join(f"{name}: " + ", ".join(f"{p.label} {p.value:+.1f}" for p in points) for name, points in lines)
     parts = [_open(f"win rate less one half after each stage, in points. {told}")]
-    for number in range(round((top - bottom) / step) + 1):
-        value = bottom + number * step
+    for number in range(round((top - bottom) / spacing) + 1):
+        value = bottom + number * spacing
         parts.append(
             _level((value - bottom) / (top - bottom), f"{value:+.3g}" if value else "0", axis=abs(value) < 1e-9)
         )
-    for place in range(steps):
-        labels = [points[place].label for _, points in lines if place < len(points)]
-        across = f'x="{_across(place, steps):.1f}" y="{_HEIGHT - _BOTTOM + 18}"'
-        parts.append(f'<text {across} class="tick middle">{escape(" / ".join(dict.fromkeys(labels)))}</text>')
-    parts.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 6}" class="tick middle">trained on stages</text>')
+    for step in range(1, steps + 1):
+        across = f'x="{_across(step, steps):.1f}" y="{_HEIGHT - _BOTTOM + 18}"'
+        parts.append(f'<text {across} class="tick middle">{step}</text>')
+    across = f'x="{_WIDTH / 2}" y="{_HEIGHT - 6}"'
+    parts.append(f'<text {across} class="tick middle">trainings, each from the weights of the one before</text>')
     for number, (name, points) in enumerate(lines):
         shift = (number - (len(lines) - 1) / 2) * _SHIFT
-        places = [(_across(place, steps) + shift, point) for place, point in enumerate(points)]
+        places = [(_across(point.step, steps) + shift, point) for point in points]
         path = " ".join(f"{at:.1f},{y(point.value):.1f}" for at, point in places)
         parts.append(f'<g class="run-{number % 8}"><polyline points="{path}" class="line"/>')
         for at, point in places:
@@ -150,8 +151,8 @@ def _path(grid: np.ndarray, shares: np.ndarray, x) -> str:
     return " ".join(f"{x(value):.1f},{_y(share):.1f}" for value, share in zip(grid, shares, strict=True))
 
 
-def _across(place: int, steps: int) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (place + 0.5) / steps
+def _across(step: int, steps: int) -> float:
+    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (step - 0.5) / steps
 
 
 def _y(share: float) -> float:

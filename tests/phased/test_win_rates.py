@@ -69,11 +69,17 @@ def test_a_line_of_the_curve_goes_on_as_the_training_did():
         name: {"koala": rate(n, 10)} for n, name in enumerate(("1", "1-2", "1-2-3", "random-1", "random-1-2", "3"))
     }
     lines = win_rates.courses(compared)
-    assert [(name, [point.label for point in points]) for name, points in lines] == [
-        ("1-2-3", ["1", "1-2", "1-2-3"]),
-        ("random-1-2", ["random-1", "random-1-2"]),
-        ("3", ["3"]),
+    assert [(name, [(point.label, point.step) for point in points]) for name, points in lines] == [
+        ("1-2-3", [("1", 1), ("1-2", 2), ("1-2-3", 3)]),
+        ("random-1-2", [("random-1", 1), ("random-1-2", 2)]),
+        ("3", [("3", 1)]),
     ]
+
+
+def test_a_run_that_is_compared_alone_stands_where_its_training_ended():
+    names = ("1-2-3", "random-1-2-3", "1+2+3", "1+2-3", "llama-2-7b")
+    lines = win_rates.courses({name: {"koala": rate(1, 10)} for name in names})
+    assert [point.step for _, points in lines for point in points] == [3, 3, 1, 2, 1]
 
 
 def test_table_page_curve_and_figures_are_written(tmp_path, capsys):
