@@ -41,7 +41,7 @@ class Rate:
         win, tie, lose: items by outcome.
         unreadable: items without two readable verdicts, which are in no figure.
         value, low, high: win rate less one half and its 95 % interval, in points.
-        partial: whether only some of the items were judged.
+        partial: whether only some of the items were judged, or answered.
     """
 
     win: int
@@ -86,6 +86,8 @@ def main(settings: Settings) -> None:
     lines = courses(compared)
     drawing = plots.growth(lines) if len(compared) > 1 else ""
     print("\n\n".join(table.terminal() for table in tables))
+    for note in dict.fromkeys(table.about for table in tables if table.about):
+        print(note)
     if drawing:
         print(f"\n{_curve(lines)}")
     output = Path(settings.output_dir)
@@ -156,7 +158,8 @@ def _rate(path: Path) -> Rate:
         if not said["n"]:
             raise UserError(f"{path}: none of its {said['unreadable']} items has readable verdicts; see verdicts.jsonl")
         rate = (100 * float(end) for end in (said["win_rate"], *said["interval"]))
-        return Rate(*counts, *rate, partial=raw["n"] < raw["n_available"])
+        _, whole = published.SETS.get(path.parent.name, ("", 0))  # verdicts cannot tell of what was never answered
+        return Rate(*counts, *rate, partial=raw["n"] < max(raw["n_available"], whole))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not there; {remedy}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -180,7 +183,7 @@ def _of_run(name: str, reference: str, sets: dict[str, Rate]) -> page.Table:
         numbers = [f"{getattr(rate, counted):,}" for counted in _COUNTED]
         value = f"{rate.value:+.2f}{'*' if rate.partial else ''}"
         rows.append([title, *numbers, value, f"({rate.low:+.1f} to {rate.high:+.1f})"])
-    partial = "* only some of the items were judged" if average(sets).partial else ""
+    partial = "* only some of the items were answered and judged" if average(sets).partial else ""
     header = ["", *_COUNTED, "points", "95 % interval"]
     return page.Table(f"{name} against {reference}: win rate less one half", header, rows, partial)
 

@@ -82,6 +82,14 @@ def test_a_run_that_is_compared_alone_stands_where_its_training_ended():
     assert [point.step for _, points in lines for point in points] == [3, 3, 1, 2, 1]
 
 
+def test_a_set_of_which_only_some_items_were_answered_is_marked(tmp_path):
+    verdicts(tmp_path, "instruct_vicuna", win=40, tie=39, lose=1)
+    verdicts(tmp_path, "instruct_koala", win=4, tie=0, lose=0)
+    verdicts(tmp_path, "own", win=4, tie=0, lose=0)
+    found = win_rates.read(tmp_path, [])
+    assert [name for name, one in found.items() if one.partial] == ["instruct_koala"]
+
+
 def test_table_page_curve_and_figures_are_written(tmp_path, capsys):
     for name, counts in {"1": (1, 0, 3), "1-2": (2, 0, 2), "1-2-3": (3, 0, 1)}.items():
         verdicts(tmp_path / name, "instruct_koala", *counts, available=9)
@@ -89,11 +97,9 @@ def test_table_page_curve_and_figures_are_written(tmp_path, capsys):
     win_rates.main(Settings(compared=compared, reference="1+2+3", output_dir=str(tmp_path / "out")))
     told = capsys.readouterr().out
     assert max(map(len, told.splitlines()[:-1])) <= 80
-    assert (
-        "-25.00*" in told
-        and "+25.00*" in told
-        and "only some of the items" in (tmp_path / "out" / "win_rates.md").read_text()
-    )
+    assert "-25.00*" in told and "+25.00*" in told
+    for text in (told, (tmp_path / "out" / "win_rates.md").read_text()):
+        assert "* only some of the items were answered and judged" in text
     assert ["1-2-3", "+7.26", "+7.35"] in [line.split() for line in told.splitlines()]  # published
     figures = json.loads((tmp_path / "out" / "win_rates.json").read_text())
     assert [figures["runs"][name]["average"]["value"] for name in ("1", "1-2", "1-2-3")] == [-25, 0, 25]
