@@ -3,6 +3,7 @@
 Called by `eval.report`; the page and the Markdown text show it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def warnings(runs: Runs, folders: dict[str, Path]) -> list[str]:
                 told.append(
                     f"The runs were evaluated on different versions of {same[0].title} ({what}): evaluate them again."
                 )
+        judges = {run: _judge(found[benchmark]) for run, found in runs.items() if benchmark in found}
+        judges = {run: judge for run, judge in judges.items() if judge}
+        if len(set(judges.values())) > 1:
+            by = "; ".join(f"{run} by {judge}" for run, judge in judges.items())
+            told.append(f"Different judges judged {same[0].title}, so its figures do not compare: {by}.")
     return told
 
 
@@ -83,6 +89,12 @@ def origin(folder: Path, found: dict[str, Result]) -> list[tuple[str, str]]:
         ("commit", str(git.get("commit") or "")[:12] + (" with changes" if git.get("dirty") else "")),
     ]
     return [*((what, str(value)) for what, value in [*told, *always] if value)]
+
+
+def _judge(result: Result) -> str:
+    """Who judged, as the figures of a judge say in their line of explanation; "" where nobody did."""
+    found = (re.search(r" \(judge: (.+)\)$", metric.about) for metric in result.metrics.values())
+    return next((one[1] for one in found if one), "")
 
 
 def _counted(number: int, name: str) -> str:

@@ -438,3 +438,21 @@ def test_parts_of_a_metric_are_plotted(tmp_path):
     assert len(charts) == 2
     assert "MGSM: Right, of …" in page and re.findall(r"<title>run, (\w+)", charts[1]) == ["2", "3", "more"]
     assert re.findall(r"<title>(run, \w+: [\d.]+)", charts[0]) == ["run, en: 0.0", "run, de: 33.3", "run, zh: 66.7"]
+
+
+def test_figures_of_different_judges_are_told_apart(tmp_path, capsys):
+    for run, judge in (("a", "oracle"), ("b", "openai gpt-4.1"), ("c", "oracle")):
+        made, predictions = result("pairs", [2, 1])
+        judged = {
+            name: replace(one, about=f"{one.about} (judge: {judge})") if one.title else one
+            for name, one in made.metrics.items()
+        }
+        write(tmp_path / "results" / run / made.benchmark, replace(made, metrics=judged), predictions)
+    paths = {run: str(tmp_path / "results" / run) for run in "abc"}
+    told = "Different judges judged unseen pairs, so its figures do not compare: a by oracle; b by openai gpt-4.1."
+    main(Settings(runs=[paths["a"], paths["b"]], output=str(tmp_path / "two")))
+    assert (
+        told in (tmp_path / "two" / "report.md").read_text() and told in (tmp_path / "two" / "report.html").read_text()
+    )
+    main(Settings(runs=[paths["a"], paths["c"]], output=str(tmp_path / "same")))
+    assert "Different judges" not in (tmp_path / "same" / "report.md").read_text()
