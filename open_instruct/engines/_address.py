@@ -59,7 +59,10 @@ def key(engine: str, api_key_env: str, url: URL) -> str:
     check_key_name(engine, api_key_env)
     value = os.environ.get(api_key_env, "").strip()
     if not value and (api_key_env != "OPENAI_API_KEY" or url.host == URL(OPENAI).host):
-        raise UserError(f"engine {engine}: no key: the environment variable {api_key_env} is not set")
+        raise UserError(
+            f"engine {engine}: no key: the environment variable {api_key_env} is not set (export {api_key_env}=...; "
+            "base_url=ADDRESS names a server of your own, which may want none)"
+        )
     if not value.isascii() or not value.isprintable() or " " in value:
         raise UserError(
             f"engine {engine}: what {api_key_env} holds is no key: it has spaces, line ends or letters beyond ASCII"

