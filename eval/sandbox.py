@@ -3,7 +3,7 @@
     verdicts = sandbox.run([Case(program="def one(): return 1", tests="assert one() == 1", names=("one",))])
 
 Code from a model is hostile. It runs in a room of bubblewrap's: no network, no environment, no file but the read-only
-interpreter and an empty /tmp, processes and users of its own, and limits. Its tests run in a second such room; they
+interpreter and an empty /tmp, one process, a user of its own, and limits. Its tests run in a second such room; they
 call the program over a channel that carries plain values only (`eval/rooms`). So the program shares no process with its
 tests: there is no checker, no token and no verdict that it could reach. What it can do is answer calls, and the only
 way to pass is to answer them rightly.
@@ -51,21 +51,20 @@ class Limits:
 
     Attributes:
         seconds: wall-clock time of program and tests together; 3.0 is that of HumanEval's own scorer.
-        memory: bytes of address space of each process; a room as a whole may use as much for each of its `processes`,
-            since control groups are not taken for granted.
+        memory: bytes of address space of a room; it has one process (without walls: of each process).
         file_size: bytes of each file; /tmp as a whole holds four times as much.
-        processes: processes and threads of a room at once.
+        threads: of a room at once.
     """
 
     seconds: float = 3.0
     memory: int = 512 << 20
     file_size: int = 8 << 20
-    processes: int = 8
+    threads: int = 8
 
     def for_room(self, user: int, walled: bool) -> list[str]:
-        """The settings of `eval/rooms/room.py`; without walls a count of processes is of all of the user's."""
-        processes = self.processes if walled else 0
-        return [str(n) for n in (user, self.memory, self.file_size, processes, math.ceil(self.seconds) + 2)]
+        """The settings of `eval/rooms/room.py`; without walls a count of threads is of all of the user's."""
+        threads = self.threads if walled else 0
+        return [str(n) for n in (user, self.memory, self.file_size, threads, math.ceil(self.seconds) + 2)]
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _problem() -> str:
     except RoomError as error:
         return (
             f"bubblewrap does not work here ({error}). A container must allow it: the capability SYS_ADMIN to root, "
-            "user namespaces to others."
+            "user namespaces to others (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0)."
         )
     return "" if trial.passed else f"a program that is right did not pass its test ({trial.reason})."
 
@@ -175,6 +174,10 @@ def _tried(case: Case, limits: Limits, walled: bool) -> Verdict:
     Raises:
         RoomError: a room did not start.
     """
+    try:
+        asked = wire.encode((case.program, case.setup, list(case.names), case.tests, limits.seconds))
+    except wire.Malformed:
+        return Verdict(False, "the program is too long")
     with ExitStack() as stack:
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -182,7 +185,6 @@ def _tried(case: Case, limits: Limits, walled: bool) -> Verdict:
             judge = stack.enter_context(
                 _room("judge", [str(ours.fileno())], limits, walled, stdin=subprocess.PIPE, pass_fd=ours.fileno())
             )
-        asked = wire.encode((case.program, case.setup, list(case.names), case.tests, limits.seconds))
         message = len(asked).to_bytes(4, "big") + asked
         try:
             said, complaint = judge.communicate(message, timeout=_STARTING_SECONDS + limits.seconds)
@@ -225,8 +227,8 @@ def _room(
         if walled:
             filter_fd = stack.enter_context(_readable(seccomp.filter_bytes()))
             passed.append(filter_fd)
-            user = _free_user() if os.geteuid() == 0 else 0
-            command = [*_walls(limits, filter_fd), "/python/bin/python", *start, *limits.for_room(user, walled)]
+            user = _free_user()
+            command = [*_walls(limits, user, filter_fd), "/python/bin/python", *start, *limits.for_room(user, walled)]
             environment, folder = {}, "/"
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="generated-code-"))
@@ -263,11 +265,13 @@ _VARIABLES = {
 }
 
 
-def _walls(limits: Limits, filter_fd: int) -> list[str]:
+def _walls(limits: Limits, user: int, filter_fd: int) -> list[str]:
     """bubblewrap and what the room holds. No /proc, /sys or /etc; /dev has nothing in it that keeps what is written."""
-    walls = [_bubblewrap(), "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
-    if os.geteuid() == 0:  # the room itself becomes a user of its own: limits of processes do not hold root
-        walls += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    walls = [_bubblewrap(), "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-cgroup-try"]
+    walls += ["--unshare-uts", "--hostname", "room"]
+    walls += ["--cap-drop", "ALL"]
+    if user:  # the room itself becomes that user: limits of processes do not hold root
+        walls += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         walls += ["--unshare-user"]
     walls += ["--die-with-parent", "--new-session", "--clearenv", "--seccomp", str(filter_fd)]
@@ -291,10 +295,14 @@ def _inside() -> list[str]:
     mounts += ["--ro-bind", _interpreter(), "/python/bin/python"]
     mounts += ["--ro-bind", sysconfig.get_path("stdlib", vars=_BASE), f"/python/lib/{_stdlib_name()}"]
     if _has_site_packages():
-        mounts += ["--perms", "0755", "--tmpfs", f"/python/lib/{_stdlib_name()}/site-packages"]
-    library = Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("INSTSONAME") or "")
-    if library.is_file() and library.suffix != ".a":
-        mounts += ["--ro-bind", str(library), f"/python/lib/{library.name}"]
+        hidden = f"/python/lib/{_stdlib_name()}/site-packages"
+        mounts += ["--perms", "0755", "--size", "4096", "--tmpfs", hidden, "--remount-ro", hidden]
+    library = sysconfig.get_config_var("INSTSONAME") or ""
+    for folder in (os.path.join(sys.base_prefix, "lib"), sysconfig.get_config_var("LIBDIR") or ""):
+        path = os.path.join(folder, library)  # an interpreter that was moved remembers where it was built
+        if os.path.isfile(path) and not library.endswith(".a"):
+            mounts += ["--ro-bind", path, f"/python/lib/{library}"]
+            break
     mounts += ["--ro-bind", str(_ROOMS), "/rooms"]
     for package in PACKAGES:
         for name in (package, f"{package}.libs"):  # a wheel's own shared libraries
@@ -325,11 +333,14 @@ def _has_site_packages() -> bool:
 
 
 def _free_user() -> int:
-    """A user number that no one has, among those that there are here (in a container there may be 65,536)."""
-    top = 1 << 31
+    """A user number that no one has, among those that there are here (in a container there may be 65,536).
+
+    0 where there is none to take: we are not root, or root of a namespace without other users (Apptainer's fakeroot).
+    """
+    top = 1 << 31 if os.geteuid() == 0 else 0
     with suppress(OSError, ValueError), open("/proc/self/uid_map") as file:
         top = min(top, max(int(line.split()[0]) + int(line.split()[2]) for line in file))
-    return top - 2 - secrets.randbelow(_USERS)
+    return top - 3 - secrets.randbelow(_USERS) if top >= 1 << 16 else 0  # the last of 65,536 but one is nobody's
 
 
 @contextmanager

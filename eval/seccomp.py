@@ -1,7 +1,9 @@
 """A filter of system calls for `eval/sandbox.py`: what a program that only computes never needs, and attacks do.
 
 Namespaces alone leave holes that limits of a process do not close: memory outside any process (System V shared memory,
-memfd, a tmpfs in a namespace of one's own), sockets that no network namespace holds (vsock), ways into other processes.
+memfd, a tmpfs in a namespace of one's own), sockets that no network namespace holds (vsock), ways into other processes,
+what the kernel holds for the whole machine (its log, its supply of asynchronous I/O). A room stays one process, with
+threads: limits of memory and CPU are those of a process, so they then hold for the room.
 The filter is a classic BPF program, as the kernel's seccomp wants it and bubblewrap passes on.
 """
 
@@ -9,8 +11,10 @@ import errno
 import platform
 import struct
 
-# Number of each call on (x86_64, aarch64): asm/unistd.h of Linux.
+# Number of each call on (x86_64, aarch64; None where there is none): asm/unistd.h of Linux.
 _DENIED = {
+    "fork": (57, None),
+    "vfork": (58, None),
     "socket": (41, 198),
     "shmget": (29, 194),
     "semget": (64, 190),
@@ -38,7 +42,9 @@ _DENIED = {
     "request_key": (249, 218),
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
+    "io_setup": (206, 0),
     "io_uring_setup": (425, 425),
+    "syslog": (103, 116),
     "userfaultfd": (323, 282),
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
@@ -49,6 +55,7 @@ _CLONE = (56, 220)
 _CLONE3 = 435  # its flags lie in memory, where no filter reads; without it the C library takes clone
 _X32 = 0x40000000  # calls of x86_64's second numbering
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW* of linux/sched.h
+_THREAD = 0x00010000  # CLONE_THREAD
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _FAIL = 0x7FFF0000, 0x80000000, 0x00050000
@@ -72,12 +79,13 @@ def filter_bytes() -> bytes:
     ]
     if column == 0:
         steps += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _FAIL | errno.EPERM)]
-    for numbers in _DENIED.values():
-        steps += [(_EQUAL, 0, 1, numbers[column]), (_RETURN, 0, 0, _FAIL | errno.EPERM)]
+    for number in (numbers[column] for numbers in _DENIED.values() if numbers[column] is not None):
+        steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _FAIL | errno.EPERM)]
     steps += [
-        (_EQUAL, 0, 3, _CLONE[column]),
+        (_EQUAL, 0, 4, _CLONE[column]),
         (_LOAD, 0, 0, 16),  # its first argument: the flags
-        (_ANY_BIT, 0, 1, _NEW_NAMESPACES),
+        (_ANY_BIT, 1, 0, _NEW_NAMESPACES),
+        (_ANY_BIT, 1, 0, _THREAD),
         (_RETURN, 0, 0, _FAIL | errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
     ]

@@ -11,10 +11,10 @@ def enter(settings: list[str]) -> None:
     """Become a plain user without rights, under limits that nothing later can raise.
 
     Args:
-        settings: user number to become (0: stay who one is), and the limits in bytes, seconds and processes, in the
+        settings: user number to become (0: stay who one is), and the limits in bytes, threads and seconds, in the
             order of `eval.sandbox.Limits.for_room`.
     """
-    user, memory, file_size, processes, cpu_seconds = map(int, settings)
+    user, memory, file_size, threads, cpu_seconds = map(int, settings)
     for limit, value in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_FSIZE, file_size),
@@ -24,8 +24,8 @@ def enter(settings: list[str]) -> None:
         (resource.RLIMIT_MEMLOCK, 0),
     ):
         _lower(limit, value)
-    if processes:
-        _lower(resource.RLIMIT_NPROC, processes)
+    if threads:
+        _lower(resource.RLIMIT_NPROC, threads)
     if user:
         os.setgroups([])
         os.setresgid(user, user, user)
