@@ -201,8 +201,8 @@ def _tables(settings: Settings, cut: Cut, found: list[Stage]) -> list[page.Table
             stages.interval_of(number, cut.borders),
             f"{stage.rows:,}",
             f"{100 * stage.rows / total:.1f}%",
-            f"{stage.mean_difficulty:.2f}",
-            f"{stage.mean_tokens:.2f}",
+            f"{stage.mean_difficulty:.2f}" if stage.rows else "-",
+            f"{stage.mean_tokens:.2f}" if stage.rows else "-",
         ]
         for number, stage in enumerate(found, start=1)
     ]
