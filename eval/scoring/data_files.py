@@ -4,6 +4,7 @@ Called by the tasks whose data comes as tables or as one JSON document. Rows of 
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,16 @@ from eval.local_data import FETCH as MADE_BY
 from eval.local_data import data_file
 from open_instruct.core.errors import UserError
 
-__all__ = ["MADE_BY", "data_file", "read_squad", "read_text"]
+__all__ = ["MADE_BY", "data_file", "read_squad", "read_text", "tell"]
+
+_told: set[str] = set()
+
+
+def tell(note: str) -> None:
+    """Print on stderr what the data lacks and what is taken instead; once, however many tasks read that file."""
+    if note not in _told:
+        _told.add(note)
+        print(f"note: {note}", file=sys.stderr, flush=True)
 
 
 def read_text(path: Path) -> str:

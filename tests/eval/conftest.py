@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from eval.scoring import data_files
+
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
@@ -86,3 +88,9 @@ def one_thread(monkeypatch) -> dict[str, str]:
     """The environment for programs started by a test: a single thread, so that tests share the machine."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return dict(os.environ)
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_yet():
+    """What the data lacks is told once in a process; here in every test."""
+    data_files._told.clear()

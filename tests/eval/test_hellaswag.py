@@ -1,7 +1,6 @@
 """HellaSwag: where its examples come from, and that none of them tells how the item goes on."""
 
 import json
-import logging
 
 import pytest
 from lm_eval.tasks import TaskManager
@@ -50,10 +49,10 @@ def test_marks_of_wikihow_are_taken_off(data):
     assert first["choices"][0] == "stirs 1 well." and first["answer"] == 1
 
 
-def test_without_a_training_file_examples_are_of_other_sources_and_that_is_told(data, caplog):
-    with caplog.at_level(logging.WARNING):
-        task = load()
-    assert "hellaswag/hellaswag_train.jsonl is not there; examples are other rows of hellaswag/" in caplog.text
+def test_without_a_training_file_examples_are_of_other_sources_and_that_is_told(data, capsys):
+    task = load()
+    told = capsys.readouterr().err
+    assert "hellaswag/hellaswag_train.jsonl is not there; examples are other rows of hellaswag/" in told
     shown = set()
     for _ in range(3):
         for number, item in enumerate(task.eval_docs):
@@ -66,7 +65,7 @@ def test_without_a_training_file_examples_are_of_other_sources_and_that_is_told(
     assert shown == set(range(24))
 
 
-def test_with_a_training_file_examples_are_its_rows(data, caplog):
+def test_with_a_training_file_examples_are_its_rows(data, capsys):
     write(data / "hellaswag_train.jsonl", [row(number, f"other {number}", "train") for number in range(12)])
     (benchmark,) = find(
         ["hellaswag"], [TASKS_FOLDER], TaskManager(include_path=[str(TASKS_FOLDER)], include_defaults=False)
@@ -74,7 +73,7 @@ def test_with_a_training_file_examples_are_its_rows(data, caplog):
     prints = benchmark.fingerprint()
     task = load()
     assert task.fewshot_context(task.eval_docs[0], 10).count("How to cook train ") == 10
-    assert "is not there" not in caplog.text
+    assert "is not there" not in capsys.readouterr().err
     write(data / "hellaswag_train.jsonl", [row(number, f"other {number}", "train") for number in range(11)])
     assert benchmark.fingerprint()["data"] != prints["data"]  # other examples: other results
 

@@ -1,7 +1,5 @@
 """MMLU: one benchmark of many subjects, its figures by category and subject, and both forms of its files."""
 
-import logging
-
 import pytest
 from lm_eval.tasks import TaskManager
 
@@ -34,13 +32,13 @@ def load(name):
     return task
 
 
-def test_both_forms_are_read_and_subjects_take_turns(data, caplog):
-    with caplog.at_level(logging.WARNING):
-        rows = items("mmlu")["test"]
+def test_both_forms_are_read_and_subjects_take_turns(data, capsys):
+    rows = items("mmlu")["test"]
     assert [row["id"] for row in rows] == ["anatomy-0", "astronomy-0", "anatomy-1", "anatomy-2"]
     assert rows[2]["question"] == 'Which is, "so to say", 1?' and rows[2]["choices"] == ["one", "two", "three", "1"]
     assert [row["answer"] for row in rows] == [0, 0, 1, 2]
-    assert "MMLU: 55 of 57 subjects are not in" in caplog.text and "virology" in caplog.text
+    told = capsys.readouterr().err
+    assert "MMLU: 55 of 57 subjects are not in" in told and "virology" in told
 
 
 def test_examples_are_of_the_items_subject_and_the_heading_names_it(data):

@@ -189,13 +189,13 @@ def test_prompts_come_from_each_group_in_turn_with_their_line_breaks(tmp_path, m
     assert (task.config.generation_kwargs["until"], bare.config.generation_kwargs["until"]) == ([], ["\n"])
 
 
-def test_missing_groups_are_told_and_a_damaged_file_is_refused(tmp_path, monkeypatch, caplog):
+def test_missing_groups_are_told_and_a_damaged_file_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SIT_EVAL_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"hate_asian_1k\.txt: .*prepare_eval_data\.sh toxigen"):
         items("toxigen")
     written(tmp_path, ["women"])
     assert len(items("toxigen")["test"]) == 3
-    assert "13 of 14 groups are not there: asian, black" in caplog.text
+    assert "13 of 14 groups are not there: asian, black" in capsys.readouterr().err
     with (tmp_path / "toxigen" / "hate_women_1k.txt").open("a") as file:
         file.write("\n- last\n")
     with pytest.raises(UserError, match=r"hate_women_1k\.txt:4: a blank line"):

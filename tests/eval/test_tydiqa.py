@@ -109,13 +109,14 @@ def documents(tmp_path, monkeypatch):
     return folder
 
 
-def test_annotated_documents_stand_in_and_that_is_told(documents, caplog):
+def test_annotated_documents_stand_in_and_that_is_told(documents, capsys):
     (row,) = items("tydiqa", True, shots=1)["test"]
     assert row["answers"] == ["1869", "vuonna 1869"]
     assert "Teksti: Toinen kappale: vuonna 1869.\nKysymys: Milloin?" in row["question"]
     assert "지문:" in row["examples"][0]["question"]  # no Finnish one there
-    assert "1 of the 2 documents in tiny_dev.jsonl.gz have a short answer" in caplog.text
-    assert "no example in finnish; one of another language is shown" in caplog.text
+    told = capsys.readouterr().err
+    assert "1 of the 2 documents in tiny_dev.jsonl.gz have a short answer" in told
+    assert told.count("no example in finnish; one of another language is shown") == 1
 
 
 @pytest.mark.parametrize(

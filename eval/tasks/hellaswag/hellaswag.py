@@ -5,7 +5,6 @@ rows of the training file. Where that is not there, they are other rows of the v
 of the item's own source (a video, an article), whose other parts tell how it goes on.
 """
 
-import logging
 import re
 from typing import Any
 
@@ -13,10 +12,8 @@ from datasets import Dataset
 from lm_eval.api.samplers import ContextSampler
 
 from eval import local_data
-from eval.scoring.data_files import MADE_BY
+from eval.scoring.data_files import MADE_BY, tell
 from open_instruct.core.errors import UserError
-
-_log = logging.getLogger(__name__)
 
 
 def items(folder: str, **_settings: Any) -> dict[str, Dataset]:
@@ -35,7 +32,7 @@ def items(folder: str, **_settings: Any) -> dict[str, Dataset]:
     if (local_data.folder() / training_file).is_file():
         train = _rows(training_file)
     else:
-        _log.warning("HellaSwag: %s is not there; examples are other rows of %s", training_file, file)
+        tell(f"HellaSwag: {training_file} is not there; examples are other rows of {file}")
     return {"validation": Dataset.from_list(validation), "train": Dataset.from_list(train)}
 
 

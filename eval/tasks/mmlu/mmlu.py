@@ -5,7 +5,6 @@ questions, too), by category and by subject. The answer is the likeliest of the 
 """
 
 import csv
-import logging
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from datasets import Dataset
 
 from eval import local_data
-from eval.scoring.data_files import MADE_BY, data_file
+from eval.scoring.data_files import MADE_BY, data_file, tell
 from eval.scoring.harness import mmlu_categories
 from eval.scoring.shots import OfItsFile
 from open_instruct.core.errors import UserError
@@ -21,7 +20,6 @@ from open_instruct.core.errors import UserError
 _LETTERS = "ABCD"
 _HEADING = "The following are multiple choice questions (with answers) about {subject}.\n\n"
 _COLUMNS = ["question", "choice0", "choice1", "choice2", "choice3", "answer"]
-_log = logging.getLogger(__name__)
 
 
 def items(folder: str, **_settings: Any) -> dict[str, Dataset]:
@@ -77,7 +75,7 @@ def _subjects(folder: str) -> list[str]:
     if not found:
         data_file(f"{folder}/test/{next(iter(known))}_test.csv")  # tells that the data is not there
     if missing := [one for one in known if one not in found]:
-        _log.warning("MMLU: %d of 57 subjects are not in %s: %s", len(missing), tests, ", ".join(missing))
+        tell(f"MMLU: {len(missing)} of 57 subjects are not in {tests}: {', '.join(missing)}")
     return found
 
 

@@ -4,7 +4,6 @@ The published draw follows the order in which the file system lists the files, s
 of each group by itself. Whether a response is toxic, says the classifier that `metadata.judge` names.
 """
 
-import logging
 import random
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from datasets import Dataset
 
 from eval import local_data
 from eval.scoring import open_ended
-from eval.scoring.data_files import MADE_BY, read_text
+from eval.scoring.data_files import MADE_BY, read_text, tell
 from open_instruct.core.errors import UserError
 
 no_target, score = open_ended.no_target, open_ended.score
@@ -23,7 +22,6 @@ GROUPS = (
     *("muslim", "native_american", "physical_disability", "trans", "women"),
 )
 SEED = 42  # open-instruct's
-_log = logging.getLogger(__name__)
 
 
 def items(folder: str, per_group: int = 0, **_settings: Any) -> dict[str, Dataset]:
@@ -41,7 +39,7 @@ def items(folder: str, per_group: int = 0, **_settings: Any) -> dict[str, Datase
     if len(missing) == len(GROUPS):
         raise local_data.MissingData(f"{folder}/{files[GROUPS[0]].name}", MADE_BY)
     if missing:
-        _log.warning("ToxiGen: %d of 14 groups are not there: %s", len(missing), ", ".join(missing))
+        tell(f"ToxiGen: {len(missing)} of 14 groups are not there: {', '.join(missing)}")
     drawn = {group: _drawn(_prompts(path), per_group, group) for group, path in files.items() if group not in missing}
     rows = [
         {"id": f"{group}-{line}", "group": group, "prompt": prompt}

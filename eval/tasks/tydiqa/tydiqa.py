@@ -9,7 +9,6 @@ Protocol of Tulu v1 (arXiv 2306.04751): up to 100 questions a language, one exam
 match of SQuAD, the mean over languages. Passages are whole here: Tulu cuts them at 512 tokens of the model's tokenizer.
 """
 
-import logging
 import random
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from datasets import Dataset
 
 from eval import local_data
 from eval.scoring import spans
-from eval.scoring.data_files import MADE_BY, data_file, read_squad
+from eval.scoring.data_files import MADE_BY, data_file, read_squad, tell
 from eval.scoring.sequence import first_line
 from eval.scoring.shots import ItsExamples  # noqa: F401  the YAML files name it
 from open_instruct.core.errors import UserError
@@ -28,7 +27,6 @@ from open_instruct.core.records import read_rows
 
 TULU_SEED = 42  # open-instruct draws questions and examples with it (eval/tydiqa/run_eval.py)
 _DOCUMENT_BYTES = 1 << 26  # a whole article stands in a row
-_log = logging.getLogger(__name__)
 
 
 def items(
@@ -82,9 +80,9 @@ def _gold_passages(folder: str, released: str, documents: str) -> list[dict[str,
     if (local_data.folder() / folder / documents).is_file() and not (local_data.folder() / folder / released).is_file():
         rows = list(read_rows(data_file(f"{folder}/{documents}"), max_row_bytes=_DOCUMENT_BYTES))
         found = [one for where, row in rows for one in _of_document(row, where)]
-        _log.warning(
-            "TyDiQA: %s/%s is not there; %d of the %d documents in %s have a short answer and are taken instead",
-            *(folder, released, len(found), len(rows), documents),
+        tell(
+            f"TyDiQA: {folder}/{released} is not there; {len(found)} of the {len(rows)} documents in {documents} "
+            "have a short answer and are taken instead"
         )
         return found
     return [{**one, "language": one["id"].partition("-")[0]} for one in read_squad(data_file(f"{folder}/{released}"))]
@@ -139,7 +137,7 @@ def _examples(
     for language in languages:
         pool = training.get(language, [])
         if len(pool) < shots:
-            _log.warning("TyDiQA: no example in %s; one of another language is shown", language)
+            tell(f"TyDiQA: no example in {language}; one of another language is shown")
             pool = every
         drawn = randomness.sample(pool, min(shots, len(pool)))
         found[language] = [{"question": _asked(one, with_passage), "answer": one["answers"][0]} for one in drawn]

@@ -4,7 +4,6 @@ The protocol is that of the SIT paper's evaluation (arXiv 2403.07794): the instr
 the question in another language. What is right is told by the English answers and by those of the language, both.
 """
 
-import logging
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from datasets import Dataset
 
 from eval import local_data
 from eval.scoring import spans
-from eval.scoring.data_files import MADE_BY, data_file, read_squad
+from eval.scoring.data_files import MADE_BY, data_file, read_squad, tell
 from eval.scoring.sequence import split_answer, translated_first
 from eval.scoring.shots import ItsExamples  # noqa: F401  the YAML files name it
 from open_instruct.core.errors import UserError
@@ -23,7 +22,6 @@ from open_instruct.core.records import Instruction
 # The paper's training set has the first five, the others are new to a model of it.
 LANGUAGES = ("en", "de", "es", "ru", "zh", "ar", "vi", "th", "tr", "hi", "el")
 _BY_LANGUAGE = ("containment_en", "f1_en", "f1", "follow")
-_log = logging.getLogger(__name__)
 
 
 def items(folder: str, shots: int = 0, **_settings: Any) -> dict[str, Dataset]:
@@ -39,7 +37,7 @@ def items(folder: str, shots: int = 0, **_settings: Any) -> dict[str, Dataset]:
     there = [language for language in LANGUAGES if (local_data.folder() / folder / f"xquad.{language}.json").is_file()]
     if len(there) < len(LANGUAGES):
         missing = ", ".join(language for language in LANGUAGES if language not in there)
-        _log.warning("XQuAD: no file xquad.LANGUAGE.json of %s; every mean is over the other languages", missing)
+        tell(f"XQuAD: no file xquad.LANGUAGE.json of {missing}; every mean is over the other languages")
     english = {one["id"]: one for one in read_squad(data_file(f"{folder}/xquad.en.json"))}
     read = {language: read_squad(data_file(f"{folder}/xquad.{language}.json")) for language in there}
     for language, questions in read.items():
