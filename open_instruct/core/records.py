@@ -184,12 +184,12 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def encode_json(value: Any, indent: int | None = None) -> bytes:
-    """UTF-8 JSON; half characters, which UTF-8 cannot hold, are escaped with the rest of their row."""
+    """UTF-8 JSON that `read_rows` takes: half a character, as servers pass on from models, becomes U+FFFD."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
     try:
         return text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, allow_nan=False, indent=indent).encode()
+    except UnicodeEncodeError:  # by UTF-16, where two halves that stand together are the character that they make
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import pytest
 from open_instruct.core import journal as journal_module
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import MAX_ROW, Journal
+from open_instruct.core.records import read_rows
 
 ABOUT = {"step": "classify", "settings": {"temperature": 1.0, "stop": ["###"]}, "input": "9k.json"}
 
@@ -45,8 +46,20 @@ def rows_in_file(path: Path) -> list[int]:
     return [json.loads(line)["row"] for line in path.read_text().splitlines()[1:]]
 
 
+def test_half_a_character_leaves_a_file_that_any_program_reads(path):
+    with Journal(path, ABOUT) as journal:
+        journal.add(0, "half: \ud83d")
+        assert journal.get(0) == "half: \ufffd"
+    assert [row for _, row in read_rows(path)][1] == {"row": 0, "value": "half: \ufffd"}
+
+
 def test_what_was_added_is_there_after_reopening(path):
-    values = {3: {"text": "é\n😀"}, 0: None, 70_000: [1, "x" * 100_000, {"a": 2.5}], 5: "half a character: \ud83d"}
+    values = {
+        3: {"text": "é\n😀"},
+        0: None,
+        70_000: [1, "x" * 100_000, {"a": 2.5}],
+        5: "other line ends: \u2028\x85\0",
+    }
     with Journal(path, ABOUT) as journal:
         for row, value in values.items():
             journal.add(row, value)

@@ -415,9 +415,17 @@ def test_equal_rows_make_equal_gzip_files(tmp_path):
     assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
 
 
-def test_half_characters_of_ours_are_written_as_escapes(tmp_path):
-    write_rows(tmp_path / "rows.jsonl", [{"a": "é\ud83d"}])
-    assert json.loads((tmp_path / "rows.jsonl").read_text()) == {"a": "é\ud83d"}
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.jsonl.gz"])
+def test_what_we_write_of_half_characters_can_be_read(tmp_path, name):
+    hostile = [
+        {"a": "é\ud83d"},
+        {"\udc00": ["\ud83d\ude00", "\ude00\ud83d", '\ud83d"}']},
+        {"a": "\u2028\0\x85</script>"},
+    ]
+    assert write_rows(tmp_path / name, hostile) == 3
+    assert [row for _, row in read_rows(tmp_path / name)] == [
+        {"a": "é\ufffd"}, {"\ufffd": ["😀", "\ufffd\ufffd", '\ufffd"}']}, hostile[2],
+    ]  # fmt: skip
 
 
 def test_write_json_is_indented_and_readable(tmp_path):
