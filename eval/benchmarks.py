@@ -149,6 +149,8 @@ def _describe(entry: Any) -> Benchmark:
             units.check(metric.get("unit", units.DEFAULT))
         except ValueError as error:
             raise UserError(f"{entry.yaml_path}: metric {metric['metric']}: {error}") from error
+    if entry.name in ("", "..") or entry.name != Path(entry.name).name or not entry.name.isprintable():
+        raise UserError(f"{entry.yaml_path}: task {entry.name!r} names its results' folder: no '/', '..' or line end")
     kwargs = raw.get("dataset_kwargs") or {}
     cluster = metadata.get("cluster")
     if cluster is not None and (not isinstance(cluster, dict) or set(cluster) != {"field", "name"}):

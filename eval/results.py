@@ -142,19 +142,26 @@ def read_run(folder: Path) -> dict[str, Result]:
     """The results of a run by benchmark, in the order of their columns.
 
     Raises:
-        UserError: no such folder, or no result in it.
+        UserError: no such folder, no result in it, or one that lies in another benchmark's folder.
     """
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such folder. Evaluate first: python -m eval.run --model CHECKPOINT --output_dir {folder}"
         )
-    found = [result for path in sorted(folder.iterdir()) if path.is_dir() and (result := read(path))]
+    found = [(path, result) for path in sorted(folder.iterdir()) if path.is_dir() and (result := read(path))]
     if not found:
         raise UserError(
             f"{folder}: no results here ({METRICS_FILE} in a folder a benchmark). Did the evaluation end? "
             f"Run it again: python -m eval.run --model CHECKPOINT --output_dir {folder}"
         )
-    return {result.benchmark: result for result in sorted(found, key=lambda result: (result.order, result.benchmark))}
+    for path, result in found:
+        if result.benchmark != path.name:  # a copy would hide the other, and a name with ".." lead out of the run
+            raise UserError(
+                f"{path / METRICS_FILE}: is of benchmark {result.benchmark!r}; expected in a folder of that name. "
+                "Move the folder out of the run, or name it so."
+            )
+    results = sorted((result for _, result in found), key=lambda result: (result.order, result.benchmark))
+    return {result.benchmark: result for result in results}
 
 
 def read_info(folder: Path) -> dict[str, Any]:

@@ -117,9 +117,9 @@ def _write_predictions(output: Path, kind: Kind, items: list[Item], available: i
         for item in items
     )
     result = Result(
-        benchmark=output.name,
+        benchmark=output.resolve().name,
         title=kind.title,
-        short=output.name,
+        short=output.resolve().name,
         about=kind.about,
         order=800,
         n=len(items),

@@ -66,3 +66,11 @@ def test_a_metric_says_its_unit_and_is_a_share_otherwise(tmp_path):
     (tmp_path / "odd.yaml").write_text("task: odd\nmetric_list: [{metric: length, unit: miles}]\n")
     with pytest.raises(UserError, match=r"odd\.yaml: metric length: no unit named 'miles'; there are: share, "):
         find(["odd"], [tmp_path], manager(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["../../out", "a/b", "/tmp/out", "..", '"line\\nend"'])
+def test_a_task_whose_results_would_lie_elsewhere_is_refused(tmp_path, name):
+    (tmp_path / "odd.yaml").write_text(f"task: {name}\n")
+    (found,) = manager(tmp_path).all_tasks
+    with pytest.raises(UserError, match=r"odd\.yaml: task '.*' names its results' folder"):
+        find([found], [tmp_path], manager(tmp_path))

@@ -78,6 +78,15 @@ def report(runs, output, *names, **more):
     main(Settings(runs=[f"{name}={runs / name}" for name in names or ("it", "sit")], output=str(output), **more))
 
 
+@pytest.mark.parametrize("name", ["../it/miniature_single", "miniature_single"])
+def test_a_result_of_another_folder_is_refused(runs, tmp_path, name):
+    """Not read from where it leads, and not shown in place of the folder that it is a copy of."""
+    made, predictions = result("chains", [3] * 3)
+    write(runs / "sit" / "copy", replace(made, benchmark=name), predictions)
+    with pytest.raises(UserError, match=r"sit/copy/metrics\.json: is of benchmark .*miniature_single"):
+        report(runs, tmp_path / "report")
+
+
 def test_results_json_holds_the_leading_figure_of_each_benchmark(runs, tmp_path):
     report(runs, tmp_path / "report", seed=3, seconds=61.5)
     assert json.loads((tmp_path / "report" / "results.json").read_text()) == {
