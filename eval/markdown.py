@@ -1,5 +1,7 @@
 """The report in Markdown: for a README, a pull request, a note. Called by `eval.report`."""
 
+import re
+
 from eval.comparisons import Pair, Row, explained
 from eval.facts import Facts
 from eval.published import Beside
@@ -17,7 +19,10 @@ def document(runs: Runs, compared: dict[Pair, list[Row]], beside: list[Beside], 
         lines += _compared(pair, rows) if rows else []
     for one in beside:
         lines += _beside(one)
-    return "\n".join(lines)
+    return _TAG.sub("&lt;", "\n".join(lines))
+
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")  # a viewer would read it as HTML: of a run's name or an error in its files
 
 
 def _steps(runs: Runs) -> list[str]:

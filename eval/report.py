@@ -110,6 +110,8 @@ def _folders(given: list[str]) -> dict[str, Path]:
         for name, folder in found.items():
             if name in folders:
                 raise UserError(f"two runs are called {name!r}: {folders[name]} and {folder}. Name one: NAME={folder}")
+            if not name.isprintable():
+                raise UserError(f"{folder}: a run cannot be called {name!r}. Write NAME=FOLDER with another name")
             if name in ("", "seed", "seconds"):
                 raise UserError(f"a run cannot be called {name!r}. Write NAME={folder} with another name")
             folders[name] = folder

@@ -78,6 +78,22 @@ def report(runs, output, *names, **more):
     main(Settings(runs=[f"{name}={runs / name}" for name in names or ("it", "sit")], output=str(output), **more))
 
 
+def test_a_runs_name_stays_a_text_in_every_file(runs, tmp_path):
+    name = """a 'b" <script>|$x_{y}$ \\input{secret}"""
+    main(Settings(runs=[f"{name}={runs / 'it'}"], output=str(tmp_path / "report")))
+    page, text, paper = ((tmp_path / "report" / f"report.{ending}").read_text() for ending in ("html", "md", "tex"))
+    assert "&lt;script&gt;|$x" in page and "<script>|" not in page
+    assert r"""| a 'b" &lt;script>\|$x""" in text and "<script>" not in text
+    assert r"\textbackslash{}input" in paper and r"\input" not in paper
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "colour\x1b[31m"])
+def test_a_runs_name_with_control_characters_is_refused(runs, tmp_path, name):
+    (runs / "it").rename(runs / name)
+    with pytest.raises(UserError, match="a run cannot be called"):
+        main(Settings(runs=[str(runs)], output=str(tmp_path / "report")))
+
+
 @pytest.mark.parametrize("name", ["../it/miniature_single", "miniature_single"])
 def test_a_result_of_another_folder_is_refused(runs, tmp_path, name):
     """Not read from where it leads, and not shown in place of the folder that it is a copy of."""
@@ -130,7 +146,7 @@ def test_the_legend_tells_what_the_runs_are(runs, tmp_path, capsys):
     report(runs, tmp_path / "report", about=["sit=a = b <i>chains</i>"])
     page, text = ((tmp_path / "report" / f"report.{ending}").read_text() for ending in ("html", "md"))
     assert capsys.readouterr().out.startswith("sit: a = b <i>chains</i>\n\nAll steps right")
-    assert "- **sit**: a = b <i>chains</i>\n" in text
+    assert "- **sit**: a = b &lt;i>chains&lt;/i>\n" in text
     assert "<dd>a = b &lt;i&gt;chains&lt;/i&gt;</dd>" in page
     for wrong in ("sat=chains", "sit"):
         with pytest.raises(UserError, match="--about .*: write NAME=TEXT, with one of these names: it, sit"):
