@@ -5,7 +5,6 @@ engine to the files, is here. Any engine of `open_instruct/engines` judges.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,10 +21,12 @@ from open_instruct.core.asking import BadAnswer, Step, ask
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
 from open_instruct.core.progress import Prices
+from open_instruct.core.prompt_file import within_tags
 from open_instruct.core.records import encode_json, read_rows
 from open_instruct.engines import check_options, identity, names, open_engine
 from open_instruct.engines.base import Message, Sampling
 
+_TAGS = ("instruction", "response", "first_response", "second_response", "question", "known_answers")  # of prompts
 ATTEMPTS = 3  # of a request whose verdict cannot be read
 Verdict = dict[str, Any]
 
@@ -168,7 +169,8 @@ class Kind:
 
     def _requests(self, items: list[Item]) -> Iterator[dict[str, str]]:
         for item in items:
-            yield from map(_within_tags, self.shown(item))
+            for shown in self.shown(item):
+                yield {name: within_tags(text, _TAGS) for name, text in shown.items()}
 
     def plan(self, items: list[Item], asking: Asking) -> tuple[list[tuple[Message, ...]], int]:
         """What would be asked, were nothing asked before, and about how many tokens an answer has."""
@@ -286,15 +288,6 @@ class _Step:
 def shown_text(text: str) -> str:
     """A response as a judge sees it: an empty one says so."""
     return text if text.strip() else "(the response is empty)"
-
-
-def _within_tags(shown: dict[str, str]) -> dict[str, str]:
-    """What fills a prompt, unable to end the tag it stands in: a response must not write what the judge is told."""
-    return {name: _CLOSING_TAG.sub(r"< /\1>", text) for name, text in shown.items()}
-
-
-_TAGS = "instruction|response|first_response|second_response|question|known_answers"
-_CLOSING_TAG = re.compile(rf"</\s*({_TAGS})\s*>", re.IGNORECASE)
 
 
 def _read(prompt: Prompt, answer: dict[str, Any]) -> Verdict | str:

@@ -6,10 +6,10 @@ from typing import Any
 
 from eval.judges import _verdicts
 from open_instruct.core.asking import BadAnswer
+from open_instruct.core.estimate import answer_tokens
 from open_instruct.core.prompt_file import fill, order_for, orders, read_prompt_file
 from open_instruct.engines.base import Message
 
-CHARACTERS_A_TOKEN = 4  # of English under the tokenizers of large models, rounded down
 FOLDER = Path(__file__).parent / "prompts"
 _EXPECTED = (
     "verdict, max_tokens, system, question, examples, orders, and each example an answer and what fills the question; "
@@ -50,8 +50,7 @@ class Prompt:
 
     def answer_tokens(self) -> int:
         """About how many tokens a verdict has: as the longest example, or else the most there may be."""
-        answers = [message["content"] for message in self.orders[0] if message["role"] == "assistant"]
-        return max(map(len, answers)) // CHARACTERS_A_TOKEN + 1 if answers else self.max_tokens
+        return answer_tokens(self.orders[0], self.max_tokens)
 
 
 def load(name: str, folder: str | Path = "") -> Prompt:

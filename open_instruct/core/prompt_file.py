@@ -8,7 +8,7 @@ next to each other get the same one, so an engine's prefix cache serves everythi
 import hashlib
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +60,11 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     """The template with each `{name}` of `values` filled, in one pass: a brace in a value is never a place to fill."""
     names = "|".join(map(re.escape, values))
     return re.sub(rf"\{{({names})\}}", lambda place: values[place[1]], template)
+
+
+def within_tags(text: str, tags: Iterable[str]) -> str:
+    """A text that cannot end one of the tags it may stand in: what is judged must not write what the judge is told."""
+    return re.sub(rf"</\s*({'|'.join(tags)})\s*>", r"< /\1>", text, flags=re.IGNORECASE)
 
 
 def orders(turns: list[tuple[Message, Message]], count: int) -> tuple[Messages, ...]:

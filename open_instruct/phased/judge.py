@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from open_instruct.core.asking import BadAnswer, Spent, ask
+from open_instruct.core.estimate import CHARACTERS_A_TOKEN, answer_tokens
 from open_instruct.core.journal import Journal
 from open_instruct.core.progress import Prices
-from open_instruct.core.prompt_file import fill, order_for, orders, read_prompt_file
+from open_instruct.core.prompt_file import fill, order_for, orders, read_prompt_file, within_tags
 from open_instruct.core.records import Instruction
 from open_instruct.engines import identity, open_engine
 from open_instruct.engines.base import Message, Sampling
 from open_instruct.phased.scored import HIGHEST, LOWEST
 
 PROMPT = Path(__file__).parent / "prompts" / "difficulty.yaml"
-CHARACTERS_A_TOKEN = 4  # of English under the tokenizers of large models, rounded down
 STEP = "difficulty"  # of journals, progress lines and requests
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _ANSWER = re.compile(rf"Difficulty:[ \t]*{_NUMBER}[ \t]*\r?\n\s*Step:[ \t]*{_NUMBER}")
@@ -29,7 +29,7 @@ _EXPECTED = (
     "max_tokens, orders, system, question and examples, and each example an answer and what fills the question; "
     "max_tokens and orders are numbers, examples is a list, the rest are texts"
 )
-_CLOSING_TAG = re.compile(r"</\s*(instruction|input|output)\s*>", re.IGNORECASE)
+_TAGS = ("instruction", "input", "output")
 
 Rows = Callable[[], Iterator[tuple[int, Instruction]]]
 
@@ -47,8 +47,8 @@ class Prompt:
     def messages(self, number: int, row: Instruction) -> tuple[Message, ...]:
         """What the judge is sent about row `number`."""
         output = row.output if row.output.strip() else "(there is none)"
-        texts = {"instruction": row.instruction, "input": row.input, "output": output}
-        question = fill(self.question, {name: _within_tags(text) for name, text in texts.items()})
+        texts = dict(zip(_TAGS, (row.instruction, row.input, output), strict=True))
+        question = fill(self.question, {name: within_tags(text, _TAGS) for name, text in texts.items()})
         return (
             {"role": "system", "content": self.system},
             *order_for(number, self.orders),
@@ -152,8 +152,7 @@ def grade(rows: Rows, count: int, folder: Path, asking: Asking, about: dict[str,
 
 def planned(rows: Rows, asking: Asking) -> Spent:
     """What grading all rows would ask: requests, tokens in, tokens out; an answer is as long as the longest example."""
-    examples = [message["content"] for message in asking.prompt.orders[0] if message["role"] == "assistant"]
-    answer = max(map(len, examples)) // CHARACTERS_A_TOKEN + 1 if examples else asking.prompt.max_tokens
+    answer = answer_tokens(asking.prompt.orders[0], asking.prompt.max_tokens)
     requests = characters = 0
     for number, row in rows():
         requests += 1
@@ -187,11 +186,6 @@ def _build(content: Any, digest: str) -> Prompt:
         row = Instruction(example["instruction"], example["input"], example["output"])
         turns.append((bare.messages(0, row)[-1], {"role": "assistant", "content": example["answer"].strip()}))
     return replace(bare, orders=orders(turns, int(content["orders"])))
-
-
-def _within_tags(text: str) -> str:
-    """A text that cannot end the tag it stands in: a row must not write what the judge is told."""
-    return _CLOSING_TAG.sub(r"< /\1>", text)
 
 
 def _drawn(sampling: Sampling) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any
 from open_instruct.core import checkpoint
 from open_instruct.core.command import help_field, run
 from open_instruct.core.errors import UserError
+from open_instruct.core.estimate import dry_run_table
 from open_instruct.core.only_run import only_run
 from open_instruct.core.progress import Prices, kind_of
 from open_instruct.core.records import Instruction, encode_json, replacing
@@ -209,24 +210,8 @@ def _correlations(measures: dict[str, list[float]], published: list[float]) -> d
 def _plan(settings: Settings, count: int) -> str:
     """The dry run for a terminal."""
     asking = _asking(settings)
-    spent = judge.planned(lambda: _numbered(settings), asking)
-    lines = [
-        f"dry run: nothing is asked. {count:,} rows, {settings.votes} vote(s) each ({settings.engine})",
-        "",
-        f"{'requests':<12}{spent.answers:>16,}",
-        f"{'tokens in':<12}{spent.tokens_in:>16,}",
-        f"{'tokens out':<12}{spent.tokens_out:>16,}",
-    ]
-    if asking.prices:
-        lines.append(f"{'cost':<12}{asking.prices.cost(spent.tokens_in, spent.tokens_out):>16,.2f}")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"- tokens are counted at {judge.CHARACTERS_A_TOKEN} characters each; answers as long as the prompt's",
-            "- votes that are journaled already cost nothing again; ones that cannot be read are asked again",
-        ]
-    )
+    what = f"{count:,} rows, {settings.votes} vote(s) each ({settings.engine})"
+    return dry_run_table(what, "votes", judge.planned(lambda: _numbered(settings), asking), asking.prices)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ so many of equal size. Writes stage1.jsonl, stage2.jsonl, ..., the same rows in 
 
 import random
 from array import array
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from open_instruct.core.command import help_field, run
 from open_instruct.core.errors import UserError
+from open_instruct.core.estimate import how_counted, token_counter
 from open_instruct.core.only_run import only_run
 from open_instruct.core.records import Instruction, encode_json, replacing, write_json
 from open_instruct.core.run_info import RunInfo
@@ -27,7 +27,6 @@ from open_instruct.phased.stages import Cut
 
 SUMMARY = "stages.json"
 RANDOM = "random"
-CHARACTERS_A_TOKEN = 4
 _CHAIN_THRESHOLDS = (2.0, 3.0)
 _EXAMPLES = 3  # of each stage, on the page
 _SHOWN = 700  # characters of each
@@ -119,7 +118,7 @@ def _file(stage: int) -> str:
 
 def _read(settings: Settings) -> tuple[array, array]:
     """Of each row its difficulty, and its tokens, below 0 where it has no answer."""
-    count = _counter(settings.tokenizer)
+    count = token_counter(settings.tokenizer)
     difficulties, sizes = array("d"), array("q")
     for where, row in scored.read(settings.input_file):
         value = scored.difficulty(row, where, settings.difficulty)
@@ -148,16 +147,6 @@ def _cut(settings: Settings, difficulties: array) -> Cut:
     if thresholds is None:
         raise UserError(f"--difficulty {settings.difficulty} has no usual thresholds; give --thresholds or --stages N")
     return stages.by_thresholds(difficulties, thresholds)
-
-
-def _counter(tokenizer: str) -> Callable[[str], int]:
-    """A function that counts the tokens of a text."""
-    if not tokenizer:
-        return lambda text: -(-len(text) // CHARACTERS_A_TOKEN)
-    from open_instruct.core.checkpoint import load_tokenizer
-
-    loaded, _ = load_tokenizer(Path(tokenizer))
-    return lambda text: len(loaded(text, add_special_tokens=False)["input_ids"])
 
 
 def _write(settings: Settings, output: Path, cut: Cut) -> dict[str, list[tuple[str, str]]]:
@@ -206,8 +195,7 @@ def _tables(settings: Settings, cut: Cut, found: list[Stage]) -> list[page.Table
         ]
         for number, stage in enumerate(found, start=1)
     ]
-    counted = f"with {settings.tokenizer}" if settings.tokenizer else f"at {CHARACTERS_A_TOKEN} characters each"
-    notes = [f"Tokens are counted {counted}."]
+    notes = [f"Tokens are counted {how_counted(settings.tokenizer)}."]
     if without := sum(stage.without_answer for stage in found):
         notes.append(f"{without:,} rows have no answer; training leaves them out and counts them.")
     if cut.ties:

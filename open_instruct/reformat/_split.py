@@ -9,10 +9,10 @@ The published script loses the last pair when it is the one that no longer fits;
 from collections.abc import Callable, Iterator
 
 from open_instruct.core.errors import UserError
+from open_instruct.core.estimate import CHARACTERS_A_TOKEN
 from open_instruct.reformat.base import Message, Rejected
 
 TURN_TOKENS = 6  # what a chat format adds to a message, as the published split counts it
-CHARACTERS_A_TOKEN = 4  # English text in Llama's tokenizer; used where no tokenizer is given
 
 
 def parts(

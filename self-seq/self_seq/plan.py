@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from open_instruct.core.errors import UserError
+from open_instruct.core.estimate import how_counted, token_counter
 from open_instruct.core.progress import Prices, duration
 from self_seq.outputs import STATISTICS
 from self_seq.prompts import Prompt
@@ -19,7 +20,6 @@ from self_seq.published import OPTIONS
 from self_seq.state import original
 from self_seq.steps import NumberedRows
 
-CHARACTERS_A_TOKEN = 4  # of English under the tokenizers of large models, rounded down
 # Mean tokens of an answer. classify, rewrite: 4,840 stored answers of Llama-3-8B-Instruct, Command R+ and GPT-3.5 (569
 # and 637 characters, 4.4 a token). respond: the published means for Alpaca with Llama-3-70B-Instruct (first iteration).
 EXPECTED = {"classify": 130, "rewrite": 145, "respond_it": 296, "respond_sit": 415}
@@ -56,7 +56,7 @@ def make(settings: Any, prompts: dict[str, Prompt], rows: Callable[[], NumberedR
         rows: starts a pass over the rows of the input.
         iterations: rounds of rewriting.
     """
-    count = _counter(settings.tokenizer)
+    count = token_counter(settings.tokenizer)
     measured = _Measured(settings.measured_run)
     names = [name for name in prompts if name not in ("refine", "respond")]
     fixed = {name: _fixed_tokens(prompts[name], count) for name in prompts}
@@ -112,9 +112,8 @@ def make(settings: Any, prompts: dict[str, Prompt], rows: Callable[[], NumberedR
     if settings.judge_rows and not settings.judge_engine:
         sample = 2 * min(settings.judge_rows, ever_rewritten)
         add("judge", "judge" if "judge" in answer else "count_tasks", sample, sample * mean["count_tasks"])
-    counted = f"with {settings.tokenizer}" if settings.tokenizer else f"at {CHARACTERS_A_TOKEN} characters each"
     notes = [
-        f"tokens are counted {counted}",
+        f"tokens are counted {how_counted(settings.tokenizer)}",
         "no answer is asked twice here; bad answers cost extra",
         *measured.notes(settings),
     ]
@@ -200,16 +199,6 @@ class _Measured:
             "answer lengths are published ones of Llama-3-70B-Instruct, or those of stored answers of three models",
             f"options are those published for {OPTIONS[settings.published]['name']}",
         ]
-
-
-def _counter(tokenizer: str) -> Callable[[str], int]:
-    """A function that counts the tokens of a text."""
-    if not tokenizer:
-        return lambda text: -(-len(text) // CHARACTERS_A_TOKEN)
-    from open_instruct.core.checkpoint import load_tokenizer
-
-    loaded, _ = load_tokenizer(Path(tokenizer))
-    return lambda text: len(loaded(text, add_special_tokens=False)["input_ids"])
 
 
 def _fixed_tokens(prompt: Prompt, count: Callable[[str], int]) -> int:
