@@ -8,7 +8,8 @@ seed, after an unreadable answer), it fails and says so. Two kinds of rows are r
   file does not matter; of equal rows, it is the one whose `idx` is the request's key. Where no row fits, the request
   fails and says what the row of that `idx` is about. (Rows that do not say what they answer are taken by `idx` alone.)
 - our own, taken by their key: `{"key": 5, "step": "rewrite", "text": "...", "finish_reason": "stop"}`, with `"error"`
-  for a failed one; and the journals of judges (`eval/judges`), whose answers are read as rows of that kind.
+  for a failed one; and the journals of judges (`eval/judges`, `open_instruct/phased`), whose answers are read as rows
+  of that kind.
 
 Memory does not depend on the texts' length: where a row begins in its file is kept, 8 bytes a key and step, and for
 published rows a number for their first words, some 300 bytes.

@@ -90,7 +90,7 @@ class Graded:
 
 
 def read_answer(text: str) -> dict[str, float]:
-    """The two grades of an answer.
+    """The two grades of an answer, `difficulty` and `step`.
 
     Raises:
         BadAnswer: it is not just two lines, or a grade is not from 1 to 5.
@@ -145,7 +145,7 @@ def grade(rows: Rows, count: int, folder: Path, asking: Asking, about: dict[str,
         for number in range(count):
             results = [journal.get(number) for journal in journals]
             yield Graded(
-                [[one["difficulty"], one["step"]] for one in results if "failed" not in one],
+                [list(read_answer(one["text"]).values()) for one in results if "failed" not in one],
                 [{"reason": one["failed"], "answer": one["answer"]} for one in results if "failed" in one],
             )
 
@@ -163,7 +163,7 @@ def planned(rows: Rows, asking: Asking) -> Spent:
 
 @dataclass(frozen=True)
 class _Step:
-    """See `open_instruct.core.asking.Step`."""
+    """See `open_instruct.core.asking.Step`. A journal keeps what the judge wrote; the engine `replay` reads it, too."""
 
     name: str
     prompt: Prompt
@@ -172,7 +172,8 @@ class _Step:
         return self.prompt.messages(number, row)
 
     def read(self, row: Instruction, text: str) -> dict[str, Any]:
-        return read_answer(text)
+        read_answer(text)
+        return {"text": text}
 
 
 def _build(content: Any, digest: str) -> Prompt:

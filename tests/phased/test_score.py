@@ -125,6 +125,20 @@ def test_a_killed_run_goes_on_and_more_votes_cost_only_the_new_ones(tmp_path, ro
     assert [row["score"] for row in written(tmp_path)] == [3] * 4
 
 
+def test_a_journal_can_be_graded_again_without_the_judge(tmp_path, rows, monkeypatch):
+    with monkeypatch.context() as only_here:
+        engine = Judge(lambda text, seed: "?" if "Task 1" in text else f"Difficulty: {text.count('x') + 1}\nStep: 1.5")
+        only_here.setattr(judge, "open_engine", lambda name, options: engine)
+        score.main(settings(tmp_path, rows))
+        before = written(tmp_path)
+    stored = f"files={tmp_path / 'out' / 'vote-1.journal.jsonl'}"
+    again = settings(tmp_path, rows, engine="replay", engine_options=[stored], attempts=1)
+    again.output_dir = str(tmp_path / "again")
+    score.main(again)
+    assert [json.loads(line) for line in (tmp_path / "again" / "scored.jsonl").read_text().splitlines()] == before
+    assert len(before) == 3
+
+
 def test_grades_of_another_judge_are_not_mixed_in(tmp_path, rows, judged):
     judged(lambda text, seed: "Difficulty: 2\nStep: 2")
     score.main(settings(tmp_path, rows))
