@@ -36,7 +36,7 @@ class Column:
     @property
     def items(self) -> str:
         """Their number: "300 items, 10 task combinations"."""
-        items = f"{self.n} of {self.n_available} items (partial)" if self.partial else f"{self.n} items"
+        items = f"{self.n:,} of {self.n_available:,} items (partial)" if self.partial else f"{self.n:,} items"
         return f"{items}, {self.clusters}" if self.clusters else items
 
 
@@ -110,7 +110,7 @@ def terminal(runs: Runs) -> str:
     partial = {column.benchmark: column for table in tables_of(runs) for column in table.columns if column.partial}
     if clustered := _clustered(runs):
         lines += ["", *textwrap.wrap(clustered, _WIDTH)]
-    lines += [f"* partial: {one.title} has only {one.n} of its {one.n_available} items" for one in partial.values()]
+    lines += [f"* partial: {one.title} has only {one.n:,} of its {one.n_available:,} items" for one in partial.values()]
     return "\n".join(lines).lstrip("\n")
 
 
