@@ -1,4 +1,4 @@
-"""Local models that were tuned to say yes or no behind "Q: ...\nA: ...\nCUE:", asked how likely they find either.
+"""Local models that were tuned to say yes or no behind question, answer and a cue ("True:"): how likely is either?
 
 For `truthfulness`: the judges that the authors of TruthfulQA and Tulu describe (published: two of 7B parameters made
 from Llama 2). As published, "yes" counts when its probability is 0.5 or more. Where yes and no together have less than
