@@ -6,8 +6,8 @@ Each seed makes its own rows (stage 1), cuts them by chain length (one task, two
 scripts/phased/run.sh: the stages in order, all rows at once, stages drawn by chance, and (--arms) any other order. What
 is finished is kept, so seeds may be run one by one, and the last call prints the table of all that it is given.
 
-A miniature says what happens to a small model on twelve tasks whose chains of three cover all that shorter ones teach;
-it does not say what happens to a large one.
+On a machine with other work, OMP_NUM_THREADS=1: two threads that wait for each other took ten times as long. EPOCHS and
+the other variables of run.sh may be set; they hold for all arms. docs/phased.md has the figures and what they say.
 """
 
 import argparse

@@ -42,6 +42,14 @@ if ((${#sets[@]} == 0)); then
   echo "error: $RESULTS_DIR/${runs[0]}: holds answers to none of the six sets; name others with SETS=..., or run generate.sh" >&2
   exit 1
 fi
+for run in "$@"; do  # before any verdict is paid for
+  for set in "${sets[@]}"; do
+    if [[ ! -f $RESULTS_DIR/$run/$set/predictions.jsonl ]]; then
+      echo "error: $RESULTS_DIR/$run: no answers to $set; answer first: bash scripts/phased/generate.sh CHECKPOINT, or name the sets with SETS=..." >&2
+      exit 1
+    fi
+  done
+done
 
 compared=()
 for run in "${runs[@]}"; do

@@ -68,6 +68,13 @@ def test_what_cannot_be_is_one_line(home, stages, name, variables, message):
 def test_win_rates_name_what_is_missing(home):
     done = script(home, "win_rate.sh", "nobody", "no-one")
     assert done.returncode == 1 and "no such run; answer first" in done.stderr and done.stderr.count("\n") == 1
+    for run, sets in {"a": ("instruct_koala", "instruct_vicuna"), "b": ("instruct_koala",)}.items():
+        for name in sets:
+            (home / "answered" / run / name).mkdir(parents=True)
+            (home / "answered" / run / name / "predictions.jsonl").touch()
+    done = script(home, "win_rate.sh", "a", "b", RESULTS_DIR="answered")
+    assert done.returncode == 1 and "answered/b: no answers to instruct_vicuna" in done.stderr
+    assert done.stdout == "" and done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
