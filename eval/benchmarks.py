@@ -9,6 +9,7 @@ an item, and its figure is the mean over them all, to which its `aggregation` in
 judges are shown as its question, where the prompt holds more; `metadata.judge` the kind of judge that its answers need.
 """
 
+import difflib
 import hashlib
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -123,7 +124,8 @@ def _leaves(name: str, folders: list[Path], manager: Any) -> list[str]:
     entry = manager.task_index.get(name)
     if entry is None:
         places = ", ".join(map(str, folders))
-        raise UserError(f"no task named {name!r} in {places}; there are: {_known(manager)}")
+        near = "".join(f"did you mean {one}? " for one in difflib.get_close_matches(name, manager.task_index, n=1))
+        raise UserError(f"no task named {name!r} in {places}; {near}there are: {_known(manager)}")
     if entry.kind.name == "TAG":
         return sorted(entry.tags)
     if entry.kind.name != "GROUP":

@@ -13,6 +13,7 @@ it writes.
 
 import logging
 import os
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -172,7 +173,7 @@ def _refuse_folder_of_another(output: Path, model: Path, fingerprint: str) -> No
         return
     raise UserError(
         f"{output}: holds the results of another model, {earlier}. Give this one another name "
-        f"(bash scripts/evaluation.sh {model} NAME), or delete that folder."
+        f"(bash scripts/evaluation.sh {shlex.quote(str(model))} NAME), or delete that folder."
     )
 
 

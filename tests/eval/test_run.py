@@ -228,7 +228,10 @@ def test_a_damaged_checkpoint_is_told_in_one_line(checkpoint, eval_data, tmp_pat
     ("more", "complaint"),
     [
         ({"model": "nowhere"}, "nowhere: no such checkpoint folder"),
-        ({"tasks": "miniature_pears"}, "no task named 'miniature_pears' .* there are: .*miniature, "),
+        (
+            {"tasks": "miniature_pears"},
+            "no task named 'miniature_pears' .*; did you mean miniature_pairs\\? there are: .*miniature, ",
+        ),
         ({"tasks": " , "}, "no task is named; there are: "),
         ({"backend": "abacus"}, "no backend named 'abacus'; there are: api, hf, vllm"),
         ({"batch_size": 0}, "--batch_size must be at least 1"),
