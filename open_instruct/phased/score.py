@@ -162,9 +162,9 @@ def _found(settings: Settings, output: Path, count: int) -> Iterator[Found]:
         if "failed" in one:
             yield Found({}, [{"reason": one["failed"]}])
         elif settings.method == LOSS:
-            yield Found({"score": one["loss"], "losses": one}, [])
+            yield Found({"score": one["loss"], scored.LOSSES: one}, [])
         else:
-            yield Found({"score": one["loss"] / max(one["alone"], 1e-9), "losses": one}, [])
+            yield Found({"score": one["loss"] / max(one["alone"], 1e-9), scored.LOSSES: one}, [])
 
 
 def _numbered(settings: Settings) -> Iterator[tuple[int, Instruction]]:
@@ -183,7 +183,7 @@ def _asking(settings: Settings) -> judge.Asking:
 
 def _measures(method: str, fields: dict[str, Any]) -> dict[str, float]:
     """What of a row is compared with its published score."""
-    losses = fields.get("losses")
+    losses = fields.get(scored.LOSSES)
     if losses is None:
         return {method: fields["score"]}
     beside = {"loss without the instruction": losses["alone"], "length of the answer": losses["tokens"]}

@@ -122,20 +122,27 @@ def _read(settings: Settings) -> tuple[array, array]:
     difficulties, sizes = array("d"), array("q")
     for where, row in scored.read(settings.input_file):
         value = scored.difficulty(row, where, settings.difficulty)
-        if _judged(settings) and not scored.LOWEST <= value <= scored.HIGHEST:
-            raise UserError(
-                f"{where}: score {value:g} is not from {scored.LOWEST:g} to {scored.HIGHEST:g}, so the published "
-                "thresholds mean nothing (scores of a base model's loss have another scale); give --stages N or "
-                "--thresholds"
-            )
+        if _at_published_thresholds(settings):
+            _refuse_other_scale(row, value, where)
         difficulties.append(value)
         tokens = max(count(row.prompt) + count(row.output), 1)
         sizes.append(tokens if row.output.strip() else -tokens)
     return difficulties, sizes
 
 
-def _judged(settings: Settings) -> bool:
-    """Whether rows are cut at the published thresholds."""
+def _refuse_other_scale(row: Instruction, value: float, where: str) -> None:
+    if scored.LOSSES in row.extra:
+        why = "is a base model's loss"
+    elif not scored.LOWEST <= value <= scored.HIGHEST:
+        why = f"is not from {scored.LOWEST:g} to {scored.HIGHEST:g}"
+    else:
+        return
+    raise UserError(
+        f"{where}: score {value:g} {why}, so the published thresholds mean nothing; give --stages N or --thresholds"
+    )
+
+
+def _at_published_thresholds(settings: Settings) -> bool:
     return settings.difficulty == scored.SCORE and not settings.stages and not settings.thresholds
 
 
@@ -201,7 +208,7 @@ def _tables(settings: Settings, cut: Cut, found: list[Stage]) -> list[page.Table
     if cut.ties:
         notes.append(f"{cut.ties:,} rows are as hard as a border; those that come first are in the lower stage.")
     tables = [page.Table("Stages", header, rows, " ".join(notes))]
-    if _judged(settings):
+    if _at_published_thresholds(settings):
         for name, table in published.TABLE_1.items():
             thousands = sum(one.thousands for one in table)
             shown = [

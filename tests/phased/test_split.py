@@ -118,6 +118,15 @@ def test_the_page_shows_density_cuts_and_examples(tmp_path):
     assert "30.3 k" in (tmp_path / "stages" / "stages.md").read_text()
 
 
+def test_losses_are_not_cut_at_thresholds_of_grades(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    row = {"instruction": "a", "input": "", "output": "b", "losses": {"loss": 2.5, "alone": 3.0, "tokens": 1}}
+    path.write_text("".join(json.dumps(row | {"score": score}) + "\n" for score in (1.2, 2.5, 4.0)))
+    with pytest.raises(UserError, match="score 1.2 is a base model's loss, so the published thresholds mean nothing"):
+        run(tmp_path, path)
+    run(tmp_path, path, stages=3)
+
+
 def test_cuts_are_drawn_where_they_are():
     drawing = plots.density([1, 2, 3, 4, 5], [2, 4])
     places = [float(line.split('x1="')[1].split('"')[0]) for line in drawing.splitlines() if 'class="cut"' in line]
