@@ -6,8 +6,9 @@ Each seed makes its own rows (stage 1), cuts them by chain length (one task, two
 scripts/phased/run.sh: the stages in order, all rows at once, stages drawn by chance, and (--arms) any other order. What
 is finished is kept, so seeds may be run one by one, and the last call prints the table of all that it is given.
 
-On a machine with other work, OMP_NUM_THREADS=1: two threads that wait for each other took ten times as long. EPOCHS and
-the other variables of run.sh may be set; they hold for all arms. docs/phased.md has the figures and what they say.
+On a machine with other work, OMP_NUM_THREADS=1: two threads that wait for each other took ten times as long. EPOCHS,
+LEARNING_RATE and other variables of run.sh may be set, with another --output, for all arms. docs/phased.md has
+the figures and what they say.
 """
 
 import argparse
@@ -59,7 +60,8 @@ def main() -> None:
 
 def one_seed(seed: int, folder: Path, arguments: argparse.Namespace) -> dict[str, dict]:
     """Make the rows, cut them, train each arm, and measure it: shares of items with all steps right."""
-    given = {**SETTINGS, "SEED": str(seed), "SIT_EVAL_DATA": str(folder / "eval"), "STAGES_DIR": str(folder / "stages")}
+    settings = {name: os.environ.get(name, value) for name, value in SETTINGS.items()}
+    given = {**settings, "SEED": str(seed), "SIT_EVAL_DATA": str(folder / "eval"), "STAGES_DIR": str(folder / "stages")}
     if not (folder / "stages" / "stages.json").exists():
         script(
             "self-seq/scripts/generation_miniature.sh", **given, ROWS=str(arguments.rows), OUTPUT_DIR=folder / "data"
