@@ -72,7 +72,7 @@ def trainings(settings: Settings) -> list[Training]:
     ]
 
 
-def trainings_before(name: str) -> int:
+def number_of_trainings(name: str) -> int:
     """How many trainings, one after the other, made the checkpoint of that name; 1 where `trainings` gave no such name.
 
     1-2-3 and random-1-2-3 are of three, 3 and 1+2+3 of one.

@@ -19,7 +19,7 @@ from open_instruct.core.errors import UserError
 from open_instruct.core.intervals import interval
 from open_instruct.core.records import write_json
 from open_instruct.phased import page, plots, published
-from open_instruct.phased.plan import trainings_before
+from open_instruct.phased.plan import number_of_trainings
 from open_instruct.phased.plots import Point
 
 AVERAGE = "average"
@@ -60,7 +60,7 @@ class Rate:
 
     def point(self, run: str) -> Point:
         """For the curve."""
-        return Point(run, trainings_before(run), self.value, self.low, self.high)
+        return Point(run, number_of_trainings(run), self.value, self.low, self.high)
 
 
 _COUNTED = ("win", "tie", "lose", "unreadable")
