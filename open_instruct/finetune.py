@@ -143,10 +143,13 @@ def prepare(settings: Settings, training: Training, stack: ExitStack) -> Prepare
         UserError: see `main`.
     """
     refuse_what_cannot_be(training)
+    files = sources(settings.train_file)
+    # Before the base: where no hub can be reached, asking for it takes half a minute.
+    for path in [*(file.path for file in files), *([settings.eval_file] if settings.eval_file else [])]:
+        _refuse_unreadable(path)
     tokenizer, _ = load_tokenizer(settings)
     training.gradient_accumulation_steps = accumulation(settings, training)
     adapter = adapter_config(settings)
-    files = sources(settings.train_file)
     description = describe(settings, training)
     stack.enter_context(only_run(training.output_dir, "training"))
     if finished(training.output_dir, description) and has_result(Path(training.output_dir)):
@@ -176,7 +179,7 @@ def describe(settings: Settings, training: Training) -> dict[str, Any]:
         "world_size": training.world_size,
         "sharding": plan.sharding_of(training).name,
         "train_file_amount": [(file.rows, file.times) for file in sources(settings.train_file)],
-        "train_file_sha256": [_rows_digest(file.path) for file in sources(settings.train_file)],
+        "train_file_sha256": [checkpoint.file_digest(Path(file.path)) for file in sources(settings.train_file)],
         "base_digest": _base_digest(settings.model_name_or_path),
         **(IN_4_BITS if settings.use_qlora else {}),
     }
@@ -195,11 +198,11 @@ _HARMLESS = (
 )
 
 
-def _rows_digest(path: str) -> str:
+def _refuse_unreadable(path: str) -> None:
     try:
-        return checkpoint.file_digest(Path(path))
+        open(path, "rb").close()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; expected a file of rows (--train_file)") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror}; expected a file of rows") from error
 
 
 def _base_digest(model: str) -> str:
@@ -209,8 +212,8 @@ def _base_digest(model: str) -> str:
 
 
 def _on_hub(model: str) -> bool:
-    """Whether `model` can only be meant as a name on the hub: no folder here, and `name` or `owner/name`."""
-    return not os.path.exists(model) and model.count("/") <= 1 and not model.startswith((".", "/"))
+    """Whether `model` can only be meant as a name on the hub: no folder here, and `owner/name`."""
+    return not os.path.exists(model) and model.count("/") == 1 and not model.startswith((".", "/"))
 
 
 def load_tokenizer(settings: Settings) -> tuple[PreTrainedTokenizerBase, int]:

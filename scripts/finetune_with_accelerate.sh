@@ -30,11 +30,23 @@ SAVE_STEPS=${SAVE_STEPS:-500}                                                # o
 REPORT_TO=${REPORT_TO:-tensorboard}                                          # tensorboard (into OUTPUT_DIR/runs), wandb or none
 SEED=${SEED:-42}                                                             # of the order of the rows
 
+# WHERE_FROM: what a script that calls this one says of rows that are not there; flags may name others.
+if [[ -n ${WHERE_FROM:-} && ! -f $TRAIN_FILE && ! -f ${TRAIN_FILE%=*} && " $*" != *" --train"[_-]file* && " $*" != *" --config"* ]]; then
+  echo "error: $TRAIN_FILE: no such file. $WHERE_FROM TRAIN_FILE=... names another." >&2
+  exit 1
+fi
+
 gpus=0
 if command -v nvidia-smi >/dev/null && listed=$(nvidia-smi --list-gpus 2>/dev/null); then
   gpus=$(grep -c '^GPU' <<<"$listed" || true)  # not the parts of one (MIG)
   if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then gpus=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c . || true); fi
 fi
+for number in NUM_PROCESSES NUM_MACHINES; do
+  if [[ ! ${!number:-1} =~ ^[1-9][0-9]*$ ]]; then
+    echo "error: $number=${!number}: expected a number from 1 on" >&2
+    exit 1
+  fi
+done
 processes=${NUM_PROCESSES:-$((NUM_MACHINES * (gpus > 0 ? gpus : 1)))}
 if ((processes % NUM_MACHINES != 0)); then
   echo "error: NUM_PROCESSES=$processes does not divide into NUM_MACHINES=$NUM_MACHINES; give as many to each" >&2

@@ -148,12 +148,12 @@ _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "ep
 
 def _unloadable(model: str | Path, error: Exception) -> UserError:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-    remedy = (
-        "Copy the folder again."
-        if Path(model).exists()
-        else (f"Without internet: `hf download {model} --local-dir FOLDER` where there is some, and give that folder.")
+    if Path(model).exists():
+        return UserError(f"{model}: the checkpoint cannot be loaded: {reason}. Copy the folder again.")
+    return UserError(
+        f"{model}: no such folder here, and from the hub the checkpoint cannot be loaded: {reason}. Without internet: "
+        f"`hf download {model} --local-dir FOLDER` where there is some, and give that folder."
     )
-    return UserError(f"{model}: the checkpoint cannot be loaded: {reason}. {remedy}")
 
 
 def _has_chat_template(folder: Path) -> bool:

@@ -12,5 +12,6 @@ DATA=${DATA:-$ROOT/self-seq/data/alpaca_llama_70b}                 # folder of s
 TRAIN_FILE=${TRAIN_FILE:-$DATA/sit.jsonl}                # rows to train on
 OUTPUT_DIR=${OUTPUT_DIR:-$ROOT/output/alpaca_sit_llama_70b}  # folder of the fine-tuned checkpoint
 export TRAIN_FILE OUTPUT_DIR
+export WHERE_FROM="bash self-seq/scripts/generation_alpaca_llama_70b.sh makes it."
 
 exec bash "$ROOT/scripts/finetune_with_accelerate.sh" "$@"

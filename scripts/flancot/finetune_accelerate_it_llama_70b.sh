@@ -12,5 +12,6 @@ DATA=${DATA:-$ROOT/self-seq/data/flancot_full_llama_70b}                 # folde
 TRAIN_FILE=${TRAIN_FILE:-$DATA/it.jsonl}                # rows to train on
 OUTPUT_DIR=${OUTPUT_DIR:-$ROOT/output/flancot_it_llama_70b}  # folder of the fine-tuned checkpoint
 export TRAIN_FILE OUTPUT_DIR
+export WHERE_FROM="bash self-seq/scripts/generation_flancot_full_llama_70b.sh makes it."
 
 exec bash "$ROOT/scripts/finetune_with_accelerate.sh" "$@"

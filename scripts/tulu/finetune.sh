@@ -14,11 +14,8 @@ EPOCHS=${EPOCHS:-2}                                                          # p
 LEARNING_RATE=${LEARNING_RATE:-2e-5}                                         # peak; published for 30B and more: 1e-5
 export TRAIN_FILE OUTPUT_DIR EPOCHS LEARNING_RATE
 
-if [[ ! -f $TRAIN_FILE && ! -f ${TRAIN_FILE%=*} ]]; then
-  sources="flan_v2 cot dolly oasst1"
-  if [[ $MIX = tulu ]]; then sources+=" gpt4_alpaca code_alpaca sharegpt"; fi
-  echo "error: $TRAIN_FILE: no such file; make it first: MIX=$MIX bash scripts/prepare_train_data.sh $sources" >&2
-  exit 1
-fi
+sources="flan_v2 cot dolly oasst1"
+if [[ $MIX = tulu ]]; then sources+=" gpt4_alpaca code_alpaca sharegpt"; fi
+export WHERE_FROM="MIX=$MIX bash scripts/prepare_train_data.sh $sources makes it."
 
 exec bash "$ROOT/scripts/finetune_with_accelerate.sh" "$@"

@@ -70,13 +70,31 @@ def test_flags_and_a_settings_file_win_on_one_process(stage_1, tmp_path):
     assert done.stdout.count("eval_loss") == 2
 
 
-@pytest.mark.parametrize(("mix", "sources"), [("human", "flan_v2 cot dolly oasst1"), ("tulu", "oasst1 gpt4_alpaca")])
-def test_a_mixture_that_is_not_there_names_the_command_that_makes_it(tmp_path, mix, sources):
-    done = run("tulu/finetune.sh", tmp_path / "out", MIX=mix, TRAIN_FILE=tmp_path / "none.jsonl")
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert (
-        f"make it first: MIX={mix} bash scripts/prepare_train_data.sh flan_v2" in done.stderr and sources in done.stderr
-    )
+@pytest.mark.parametrize(
+    ("script", "command"),
+    [
+        ("tulu/finetune.sh", "MIX=tulu bash scripts/prepare_train_data.sh flan_v2 cot dolly oasst1 gpt4_alpaca"),
+        ("alpaca/finetune_accelerate_sit_llama_70b.sh", "bash self-seq/scripts/generation_alpaca_llama_70b.sh"),
+        ("flancot/finetune_accelerate_it_llama_70b.sh", "bash self-seq/scripts/generation_flancot_full_llama_70b.sh"),
+    ],
+)
+def test_rows_that_are_not_there_name_the_command_that_makes_them(tmp_path, script, command):
+    done = run(script, tmp_path / "out", TRAIN_FILE=tmp_path / "none.jsonl")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}/none.jsonl: no such file. {command}")
+    assert done.stderr.endswith(" makes it. TRAIN_FILE=... names another.\n") and done.stderr.count("\n") == 1
+
+
+def test_rows_are_looked_for_before_the_base(tmp_path):
+    none = tmp_path / "none.jsonl"
+    done = run("finetune_with_accelerate.sh", tmp_path / "out", TRAIN_FILE=none, MODEL="nobody/nothing-of-that-name")
+    assert done.returncode == 1
+    assert done.stderr == f"error: {none}: cannot be read: No such file or directory; expected a file of rows\n"
+
+
+def test_a_base_that_is_no_folder_is_not_looked_for_on_the_hub(stage_1, tmp_path):
+    done = run("finetune_with_accelerate.sh", tmp_path / "out", TRAIN_FILE=stage_1 / "it.jsonl", MODEL="nowhere")
+    assert done.returncode == 1 and done.stderr.startswith("error: nowhere: no such checkpoint folder")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +102,8 @@ def test_a_mixture_that_is_not_there_names_the_command_that_makes_it(tmp_path, m
     [
         (dict(SHARDING="zero4", NUM_PROCESSES=2), "SHARDING=zero4: expected zero2, zero3"),
         (dict(NUM_MACHINES=2, NUM_PROCESSES=3), "NUM_PROCESSES=3 does not divide into NUM_MACHINES=2"),
+        (dict(NUM_PROCESSES=0), "NUM_PROCESSES=0: expected a number from 1 on"),
+        (dict(NUM_MACHINES="two"), "NUM_MACHINES=two: expected a number from 1 on"),
         (dict(NUM_MACHINES=2, NUM_PROCESSES=2), "NUM_MACHINES=2 needs MAIN_PROCESS_IP"),
     ],
 )
