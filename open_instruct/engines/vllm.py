@@ -325,6 +325,8 @@ def _engine_arguments(settings: Settings, config: Any) -> dict[str, Any]:
         "kv_cache_dtype": settings.kv_cache_dtype,
         "quantization": settings.quantization or None,
         "enable_prefix_caching": True,
+        # After a part of a prompt, vLLM turns a seeded draw back, which torch's generators for CPU cannot do.
+        "enable_chunked_prefill": False if cpu else None,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }

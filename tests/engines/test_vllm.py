@@ -278,6 +278,15 @@ def test_seed_makes_a_draw_repeatable_and_another_seed_another_draw(engine):
 
 
 @real
+def test_more_prompts_than_are_read_in_one_step_are_drawn_with_a_seed(engine, monkeypatch):
+    monkeypatch.setattr(engine, "_in_flight", 64)
+    requests = [asked(key, "x" * (WINDOW - 60), temperature=1.0, seed=key, max_tokens=4) for key in range(64)]
+    found = answers(engine, requests).values()
+    assert all(one.finish_reason in ("stop", "length") and one.prompt_tokens > WINDOW // 2 for one in found)
+
+
+
+@real
 def test_rows_of_one_seed_do_not_share_their_random_numbers():
     """All rows of a step have the same seed."""
     seeds = {(seed, last): _sampling(asked(0, "", seed=seed), [1, last], 9).seed for seed in (0, 1) for last in (2, 3)}
