@@ -3,7 +3,7 @@
     python benchmarks/client_throughput.py
 
 Server and clients each have a process of their own; the clients take turns. Ideal is `in_flight / latency`: 256
-requests in flight, each answered after 200 ms, are 1,280 a second. Wanted (issue 3): the engine at 80 % of ideal or
+requests in flight, each answered after 200 ms, are 1,280 a second. Wanted: the engine at 80 % of ideal or
 more, on under one core, and at least twice a thread pool over the `openai` client. The server must not be what is
 measured: its own share of a core stands in the last line, and bare aiohttp shows what the machine allows.
 """

@@ -4,7 +4,7 @@
 
 makes results of 10 runs on 10 benchmarks of 1,000 items (few-shot prompts, answers of some 150 words; half of the
 benchmarks with clusters, one in eleven languages), reports on them, and opens the page in headless Chromium. Then the
-same with 2 runs on one benchmark of 10,000 items: 20,000 predictions. Wanted (issue 5): the first report in under 20 s
+same with 2 runs on one benchmark of 10,000 items: 20,000 predictions. Wanted: the first report in under 20 s
 and 1 GiB; 20,000 predictions that open and filter without stutter. A page is smooth while no task holds the browser
 longer than some 50 ms (Chromium's own mark of a long task); beside it stands what drawing every row at once takes.
 """

@@ -3,7 +3,7 @@
     python benchmarks/sandbox.py --problems HumanEval.jsonl.gz
 
 The programs are canonical solutions and, every fourth, one that is wrong. "bare" starts an interpreter with program and
-tests in it, as many at once. Wanted (issue 5): 164 x 20 programs in under 5 minutes on 2 cores.
+tests in it, as many at once. Wanted: 164 x 20 programs in under 5 minutes on 2 cores.
 """
 
 import gzip

@@ -98,7 +98,7 @@ def test_shares_are_null_where_no_file_has_the_field(tmp_path: Path):
 
 
 def test_reads_what_real_generators_wrote(shared: Path):
-    """Issue 2: >= 99 % of the choices; issue 3: >= 97 % of the new instructions; on every file there is."""
+    """At least 99 % of the choices and 97 % of the new instructions, on every file there is."""
     files = sorted((shared / "data" / "generation").glob("*/*.jsonl"))
     assert len(files) == 30
     for file in files:
