@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--one", choices=CONTENDERS, help="(the process of one contender)")
     given = parser.parse_args()
+    if given.shape != "miniature" and not has_gpu():
+        parser.error(f"torch sees no GPU for {given.shape}; --shape miniature --length 256 tries the command on a CPU")
     if given.one:
         measure(given, Path(given.folder))
         return
