@@ -94,6 +94,7 @@ def _scored_items(loaded: Loaded, task: Any, model: ResumableModel, how: How, as
     if task.get_config("num_fewshot") is None:
         task.set_config(key="num_fewshot", value=0)
     logging.getLogger("lm_eval.evaluator_utils").setLevel(logging.ERROR)  # metrics of a language count its items alone
+    logging.getLogger("lm_eval.evaluator").setLevel(logging.WARNING)  # each kind of request, where vLLM lets it talk
     task.set_fewshot_seed(seed=how.seed)
     set_seed(how.seed)  # before each benchmark, so that none depends on which ran before it
     try:
