@@ -60,7 +60,9 @@ unset argument
 # A folder named `eval` where the user stands must not be taken for our package of that name.
 export PYTHONSAFEPATH=1
 if [[ ${SIT_ENV:-} = active ]]; then
-  python -c 'import open_instruct, self_seq, torch' 2>/dev/null || bash "$ROOT/setup.sh" >&2
+  # torch is looked up, not loaded: that takes a second and more, at every script
+  python -c 'import importlib.util, sys, open_instruct, self_seq; sys.exit(not importlib.util.find_spec("torch"))' 2>/dev/null ||
+    bash "$ROOT/setup.sh" >&2
 else
   for file in "$ROOT"/requirements*.txt "$ROOT/pyproject.toml"; do
     # true where .finished is missing, too
