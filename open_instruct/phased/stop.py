@@ -34,7 +34,8 @@ def main(settings: Settings) -> None:
     found = running(settings.output_dir)
     if not found:
         where = f" that writes to {settings.output_dir}" if settings.output_dir else ""
-        print(f"no run of run.sh{where} is under way")
+        others = sorted(set(running().values()))
+        print(f"no run of run.sh{where} is under way" + (f"; others write to {', '.join(others)}" if others else ""))
         return
     runs = sorted(set(found.values()))
     print(f"ending {len(found)} processes of {', '.join(runs)}; training saves a checkpoint first", flush=True)

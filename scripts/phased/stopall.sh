@@ -5,7 +5,8 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../start.sh"
 
-OUTPUT_DIR=${OUTPUT_DIR:-}               # only the run that writes to this folder; by default all of yours on this machine
-SECONDS_TO_SAVE=${SECONDS_TO_SAVE:-600}  # given to a run for its checkpoint; what is left then is killed
+OUTPUT_DIR=${OUTPUT_DIR:-$ROOT/output/phased}  # folder that the run writes to
+ALL=${ALL:-}                                   # 1: every run of yours on this machine, whatever its folder
+SECONDS_TO_SAVE=${SECONDS_TO_SAVE:-600}        # given to a run for its checkpoint; what is left then is killed
 
-exec python -m open_instruct.phased.stop --output_dir "$OUTPUT_DIR" --seconds "$SECONDS_TO_SAVE" "$@"
+exec python -m open_instruct.phased.stop --output_dir "$([[ $ALL ]] || echo "$OUTPUT_DIR")" --seconds "$SECONDS_TO_SAVE" "$@"

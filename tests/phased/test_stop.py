@@ -77,4 +77,5 @@ def test_what_does_not_end_by_itself_is_killed(tmp_path, start, capsys):
 def test_where_nothing_runs_it_says_so(tmp_path, start, capsys):
     start("run2")
     ending(tmp_path)
-    assert f"no run of run.sh that writes to {tmp_path / 'run'} is under way" in capsys.readouterr().out
+    told = f"no run of run.sh that writes to {tmp_path / 'run'} is under way; others write to {tmp_path / 'run2'}\n"
+    assert capsys.readouterr().out == told
