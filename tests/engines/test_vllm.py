@@ -285,7 +285,6 @@ def test_more_prompts_than_are_read_in_one_step_are_drawn_with_a_seed(engine, mo
     assert all(one.finish_reason in ("stop", "length") and one.prompt_tokens > WINDOW // 2 for one in found)
 
 
-
 @real
 def test_rows_of_one_seed_do_not_share_their_random_numbers():
     """All rows of a step have the same seed."""
