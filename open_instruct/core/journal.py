@@ -40,10 +40,11 @@ class Journal:
 
     Args:
         path: the file; made, with its folder, if missing.
-        about: what the results depend on (step, settings, input), JSON-able. A file about something else is refused.
+        about: what the results depend on (step, settings, input), JSON-able. A file with results of something else is
+            refused.
 
     Raises:
-        UserError: the file is about something else (the message names what differs), is in use by another process, is
+        UserError: the results are of something else (the message names what differs), is in use by another process, is
             damaged (FILE:LINE), is no journal, or cannot be written.
     """
 
@@ -181,7 +182,15 @@ class Journal:
             if not header.endswith(b"\n"):
                 self._start(header, about)
                 return
-            self._check_header(header, about)
+            changes = self._changes(header, about)
+            if changes and not file.peek(1):  # no result depends on the settings that stand there
+                self._start(header, about)
+                return
+            if changes:
+                raise UserError(
+                    f"{self.path}:1: holds results of other settings: {'; '.join(changes)}. "
+                    "Run with the old ones, name another output folder, or delete the file to begin anew."
+                )
             self._end = len(header)
             for number, line in enumerate(file, start=2):
                 if line[-1:] != b"\n":
@@ -205,7 +214,7 @@ class Journal:
         self._count += 1
 
     def _start(self, found: bytes, about: dict[str, Any]) -> None:
-        """Write the header over the beginning of one that a killed process left (`found`), or over nothing."""
+        """Write the header over nothing, over what a killed process left of one, or over one without results."""
         if not (found.startswith(_HEADER_START) or _HEADER_START.startswith(found.rstrip(b"\0"))):
             raise UserError(f"{self.path}:1: not a journal; expected a file made by this program. Name another file.")
         header = b'%b%d,"about":%b%b' % (_HEADER_START, FORMAT, encode_json(about), _LINE_END)
@@ -219,7 +228,8 @@ class Journal:
         sync_folder(os.path.dirname(os.path.abspath(self.path)))
         self._end = len(header)
 
-    def _check_header(self, header: bytes, about: dict[str, Any]) -> None:
+    def _changes(self, header: bytes, about: dict[str, Any]) -> list[str]:
+        """In what the settings of the file differ from `about`."""
         try:
             found = json.loads(header)
             version, before = found["journal"], found["about"]
@@ -230,12 +240,7 @@ class Journal:
             ) from None
         if version != FORMAT:
             raise UserError(f"{self.path}:1: journal format {version}; expected {FORMAT}. Move the file away.")
-        changes = _differences(before, json.loads(encode_json(about)))
-        if changes:
-            raise UserError(
-                f"{self.path}:1: holds results of other settings: {'; '.join(changes)}. "
-                "Run with the old ones, name another output folder, or delete the file to begin anew."
-            )
+        return _differences(before, json.loads(encode_json(about)))
 
     def _damaged(self, number: int, line: bytes, problem: str = "") -> UserError:
         shown = problem or f"damaged line {line[:40]!r}"

@@ -232,7 +232,8 @@ def test_damaged_value_is_named_when_it_is_read(path):
 
 
 def test_other_settings_are_refused_and_named(path):
-    Journal(path, ABOUT).close()
+    with Journal(path, ABOUT) as journal:
+        journal.add(0, "value")
     other = {"step": "classify", "settings": {"temperature": 0.7, "stop": ("###",)}, "seed": 3}
     with pytest.raises(UserError) as raised:
         Journal(path, other)
@@ -241,6 +242,19 @@ def test_other_settings_are_refused_and_named(path):
     assert 'input was "9k.json", is now not there' in message
     assert "seed was not there, is now 3" in message
     assert "step" not in message and "stop" not in message
+
+
+def test_a_journal_without_results_takes_other_settings(path):
+    """A first try that failed before anything was answered binds nobody."""
+    Journal(path, ABOUT).close()
+    for about in ({"step": "a much longer word than the one that stood there"}, {"step": "b"}):
+        Journal(path, about).close()
+        with Journal(path, about) as journal:
+            assert len(journal) == 0
+    with Journal(path, {"step": "c"}) as journal:
+        journal.add(1, "value")
+    with pytest.raises(UserError, match='step was "c", is now "b"'):
+        Journal(path, {"step": "b"})
 
 
 def test_equal_settings_in_other_clothes_are_accepted(path):
