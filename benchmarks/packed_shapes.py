@@ -6,6 +6,7 @@ Compares packed rows as rows of the batch (`open_instruct/training/packing.py`) 
 makes of the same rows, in one run. Each figure is the median of 9 passes, the shapes taking turns.
 """
 
+import argparse
 import statistics
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ EXAMPLE = 32  # tokens of an example in a packed row, as in the miniature's trai
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).train()
     cases = [(rows, length, flat) for rows, length in SHAPES for flat in ((False, True) if rows > 1 else (False,))]
     seconds = {case: [] for case in cases}

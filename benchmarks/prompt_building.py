@@ -6,6 +6,7 @@ lm-evaluation-harness compiles a template anew for each item and each example, w
 benchmarks are written. The prompts of both ways are compared.
 """
 
+import argparse
 import logging
 import os
 import sys
@@ -60,6 +61,7 @@ def _task(name: str):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     os.environ.setdefault("TQDM_DISABLE", "1")
     logging.disable(logging.WARNING)
     try:

@@ -6,6 +6,7 @@ Rows are the real predictions of MGSM, repeated. Seconds are of `python -m eval.
 and of the CPU, which other programs on the machine hardly change. Beside it: the command that only prints its help.
 """
 
+import argparse
 import os
 import resource
 import subprocess
@@ -28,6 +29,7 @@ def seconds(*arguments: str) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     shared = Path(os.environ.get("SIT_SHARED") or ROOT.parent / "shared")
     stored = [
         line

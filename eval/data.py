@@ -130,6 +130,9 @@ def _print_report(names: list[str]) -> None:
 
 def _main(arguments: list[str]) -> None:
     jobs = {"files": _print_files, "report": _print_report}
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return
     if not arguments or arguments[0] not in jobs:
         raise UserError("give `files` or `report`, and names of sets")
     jobs[arguments[0]](arguments[1:])
