@@ -122,7 +122,7 @@ def _write(settings: Settings, output: Path, count: int) -> dict[str, Any]:
                 continue
             done += 1
             unreadable += len(found.failures)
-            before = scored.number(row.extra.pop(scored.SCORE, None))
+            before = _published(row)
             if before is not None:
                 row.extra[PUBLISHED] = before
                 published.append(before)
@@ -145,13 +145,25 @@ def _write(settings: Settings, output: Path, count: int) -> dict[str, Any]:
     return {**counts, "rank_correlations": correlations}
 
 
+def _published(row: Instruction) -> float | None:
+    """The row's published score, if it has one; whatever scored the row before is taken off it.
+
+    A score with votes or losses beside it is one of ours: it never stands for the published one.
+    """
+    of_before = {name: row.extra.pop(name, None) for name in (scored.SCORE, scored.VOTES, scored.LOSSES)}
+    if PUBLISHED in row.extra:
+        return scored.number(row.extra.pop(PUBLISHED))
+    ours = of_before[scored.VOTES] is not None or of_before[scored.LOSSES] is not None
+    return None if ours else scored.number(of_before[scored.SCORE])
+
+
 def _found(settings: Settings, output: Path, count: int) -> Iterator[Found]:
     """What became of each row, in order."""
     about = {"input": [checkpoint.file_digest(Path(path)) for path in settings.input_file]}
     if settings.method == JUDGE:
         for graded in judge.grade(lambda: _numbered(settings), count, output, _asking(settings), about):
             if graded.votes:
-                yield Found({"score": graded.score, "votes": graded.votes}, graded.unreadable)
+                yield Found({"score": graded.score, scored.VOTES: graded.votes}, graded.unreadable)
             else:
                 yield Found({}, graded.unreadable)
         return

@@ -12,6 +12,7 @@ from open_instruct.core.errors import UserError
 from open_instruct.core.records import Instruction, read_rows
 
 SCORE = "score"
+VOTES = "votes"  # of a row whose score is a judge's
 LOSSES = "losses"  # of a row whose score is a base model's loss
 CHAIN_LENGTH = "chain_length"
 LOWEST, HIGHEST = 1.0, 5.0  # of a judged difficulty

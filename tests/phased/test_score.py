@@ -139,6 +139,25 @@ def test_a_journal_can_be_graded_again_without_the_judge(tmp_path, rows, monkeyp
     assert len(before) == 3
 
 
+def test_a_row_that_was_scored_before_keeps_its_published_score_and_nothing_of_the_other_method(
+    tmp_path, judged, capsys
+):
+    path = tmp_path / "rows.jsonl"
+    losses = {"loss": 1.0, "alone": 2.0, "tokens": 3}
+    ours = {"input": "", "output": "x", "score": 0.5, "losses": losses}
+    rows = [{**ours, "instruction": f"Task {n}", "published_score": 1 + n} for n in range(4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {**ours, "instruction": "Task 4"}]))
+    judged(
+        lambda text, seed: (
+            f"Difficulty: {text.split('Task ')[1][0]}.5\nStep: 2" if "Task 0" not in text else "Difficulty: 1\nStep: 1"
+        )
+    )
+    score.main(settings(tmp_path, path))
+    assert [row.get("published_score") for row in written(tmp_path)] == [1, 2, 3, 4, None]
+    assert not any("losses" in row for row in written(tmp_path))  # split.py would take the grade for a loss
+    assert "with 4 published scores: judge +1.000" in capsys.readouterr().out
+
+
 def test_grades_of_another_judge_are_not_mixed_in(tmp_path, rows, judged):
     judged(lambda text, seed: "Difficulty: 2\nStep: 2")
     score.main(settings(tmp_path, rows))
