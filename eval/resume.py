@@ -97,6 +97,8 @@ class ResumableModel:
             for place, answer in self._model.answers(kind, asked, [draws[row] for row in missing]):
                 keep(missing[place], answer)
             return
+        if len(missing) < len(requests):
+            self._seed_anew(len(requests) - len(missing))
         kept: set[int] = set()
 
         def keep_once(row: int, answer: Any) -> None:
@@ -108,6 +110,15 @@ class ResumableModel:
         for row, answer in zip(missing, found, strict=True):
             if row not in kept:  # a model need not call its hook
                 keep(row, answer)
+
+    def _seed_anew(self, done: int) -> None:
+        """A run that goes on, with `done` answers there: from the first seed it would draw the same ones once more.
+
+        So many draws of one prompt would hold each twice, which pass@k takes for different ones.
+        """
+        import torch  # a model that draws has loaded it
+
+        torch.manual_seed(int(_digest([self._depends_on, done])[:8], 16))
 
     def _journal(self, kind: str, requests: list[Any]) -> Journal:
         """The journal of these very requests to this very model; one of others is stale and goes."""

@@ -4,8 +4,13 @@ import random
 from types import SimpleNamespace
 
 import pytest
+from lm_eval.api.instance import Instance
+from transformers import set_seed
 
+from eval.backends import hf
+from eval.backends.base import Plan
 from eval.resume import ResumableModel
+from open_instruct.core.journal import Journal
 
 
 class Answering:
@@ -121,3 +126,25 @@ def test_the_models_memory_is_given_back(tmp_path):
     made = resumable(model, tmp_path)
     made.close()
     assert model.closed and made._model is None
+
+
+def test_answers_drawn_after_a_kill_are_not_those_drawn_before_it(checkpoint, tmp_path, monkeypatch):
+    settings = {"do_sample": True, "temperature": 1.0, "until": [], "max_gen_toks": 8}
+    requests = [Instance("generate_until", {}, ("apple pear", settings), 0) for _ in range(8)]
+    add = Journal.add
+
+    def dies_after_a_batch(journal, row, answer):
+        if len(journal) == 4:
+            raise KeyboardInterrupt
+        add(journal, row, answer)
+
+    def draw():
+        set_seed(0)  # as before each benchmark
+        model = hf.open_model(Plan(model=str(checkpoint), device="cpu", batch_size=4))
+        return resumable(model, tmp_path, seed=0).generate_until(requests)
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(Journal, "add", dies_after_a_batch)
+        draw()
+    answers = draw()
+    assert len(set(answers)) == 8  # random weights hardly say the same twice
