@@ -111,7 +111,7 @@ def _write_predictions(output: Path, kind: Kind, items: list[Item], available: i
             "prompt": item.row.get("prompt", item.question),
             "response": item.response,
             "target": item.row.get("target", item.reference),
-            "metrics": item.row.get("metrics", {}),
+            "metrics": item.metrics,
             **{name: item.row[name] for name in ("iteration",) if name in item.row},
         }
         for item in items

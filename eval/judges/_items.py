@@ -39,6 +39,12 @@ class Item:
     reference: str = ""
     row: dict[str, Any] = field(default_factory=dict, compare=False)
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Of the row, where `eval.run` wrote it; what others call so may be anything, and is none."""
+        found = self.row.get("metrics")
+        return found if isinstance(found, dict) else {}
+
 
 def read(path: Path, question_field: str = "", response_field: str = "") -> list[Item]:
     """The items of a file; a named field is taken instead of the usual ones.

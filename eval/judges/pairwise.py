@@ -31,7 +31,10 @@ _INFOS = [
     MetricInfo("score", about="the judge's mean score of the response, over both orders", unit="score10"),
     MetricInfo("reference_score", about="of the reference's response", unit="score10"),
     MetricInfo("orders_agree", about="both orders have one outcome; the rest is the judge's liking for a place"),
-    MetricInfo("first_preferred", about="of the verdicts that are no tie, those that prefer what stands first"),
+    MetricInfo(
+        "first_preferred",
+        about="of an item's verdicts that are no tie, the share for what stands first; mean over items",
+    ),
     _figures.UNREADABLE,
 ]
 

@@ -55,7 +55,7 @@ def _metrics(verdict: Verdict | str, item: Item) -> dict[str, float]:
     following = float(verdict["following"])
     found = {"following": following, "quality": float(verdict["quality"]), "judge_unreadable": 0.0}
     # How often SeqEval's authors made the instruction longer: a field of their rows, a metric in our predictions.
-    iteration = item.row.get("iteration", item.row.get("metrics", {}).get("iteration"))
+    iteration = item.row.get("iteration", item.metrics.get("iteration"))
     if isinstance(iteration, int | float):
         found[f"following_iteration_{iteration:g}"] = following
     if "tasks" not in verdict:

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from eval import judges, results
+from eval.judges.__main__ import Settings, main
 from eval.judges._items import Item
 from eval.judges._llm import Asking
 from eval.judges.seqeval import KIND
@@ -51,6 +52,16 @@ def test_figures_by_position_join_those_that_need_no_judge(benchmark):
         "count",
         "first",
     ]
+
+
+def test_rows_of_others_may_call_anything_their_metrics(tmp_path, chains):
+    rows = [
+        {**chain, "metrics": said} for chain, said in zip(chains, (None, [0.5], "none", {"iteration": 2}), strict=True)
+    ]
+    given = tmp_path / "theirs.jsonl"
+    given.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    main(Settings("seqeval", str(given), str(tmp_path / "out"), engine="oracle"))
+    assert results.read(tmp_path / "out").metrics["following_iteration_2"].n == 1
 
 
 def test_judging_again_changes_nothing_and_another_judge_takes_its_place(benchmark, tmp_path):
