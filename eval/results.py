@@ -76,6 +76,7 @@ class Result:
         seconds: what the model and the scoring took in the process that finished it, without loading.
         seconds_model: what of these the model took.
         cut: what did not fit the model's window (`eval/backends/window.py`); empty where all did.
+        judges: by kind of judge, who judged, with which prompt, against which answers, and what it counted.
     """
 
     benchmark: str
@@ -91,6 +92,7 @@ class Result:
     seconds: float = 0.0
     seconds_model: float = 0.0
     cut: dict[str, int] = field(default_factory=dict)
+    judges: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def partial(self) -> bool:

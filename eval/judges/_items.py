@@ -113,6 +113,12 @@ def digest(items: Iterable[Item]) -> str:
     return total.hexdigest()[:16]
 
 
+def reference_digest(items: Iterable[Item]) -> str:
+    """Names the answers that these items are compared with, in whatever order they stand."""
+    lines = sorted(encode_json([question, item.reference]) for question, item in _by_question(list(items)))
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()[:16]
+
+
 def _by_question(items: list[Item]):
     """((question, how often it stood before), item) of each."""
     seen: Counter[str] = Counter()

@@ -163,6 +163,8 @@ class Kind:
         outcome = self.outcome(items, [verdicts[at : at + each] for at in range(0, len(verdicts), each)])
         name = f"{asking.prompt or self.name} {prompt.digest}"
         facts = {**outcome.facts, **asked.facts(asking, name, sum(isinstance(one, str) for one in verdicts))}
+        if self.compares:
+            facts["reference"] = _items.reference_digest(items)
         lines = [{"id": item.id, **said} for item, said in zip(items, outcome.verdicts, strict=True)]
         _figures.join(folder, self.name, outcome.figures, outcome.items, lines, facts)
         return facts

@@ -67,6 +67,7 @@ class _AlpacaEval(Kind):
         outcome = _outcome(items, preferences)
         unreadable = sum("failed" in answer for answer in asked[0].answers) if asked else 0
         facts = {**outcome.facts, **(asked[0].facts(asking, name, unreadable) if asked else _nothing_asked(asking))}
+        facts["reference"] = _items.reference_digest(items)
         lines = [{"id": item.id, **said} for item, said in zip(items, outcome.verdicts, strict=True)]
         _figures.join(folder, self.name, outcome.figures, outcome.items, lines, facts)
         return facts

@@ -481,3 +481,17 @@ def test_figures_of_different_judges_are_told_apart(tmp_path, capsys):
     )
     main(Settings(runs=[paths["a"], paths["c"]], output=str(tmp_path / "same")))
     assert "Different judges" not in (tmp_path / "same" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("what", "told"), [("prompt", "with different prompts"), ("reference", "against different answers")]
+)
+def test_figures_of_one_judge_that_was_asked_otherwise_are_told_apart(what, told, tmp_path):
+    for run, value in (("a", "one"), ("b", "other"), ("c", "one")):
+        made, predictions = result("pairs", [2, 1])
+        judged = {"prompt": "p", "reference": "r", what: value}
+        write(tmp_path / run / made.benchmark, replace(made, judges={"pairwise": judged}), predictions)
+    for other in "bc":
+        main(Settings(runs=[str(tmp_path / "a"), str(tmp_path / other)], output=str(tmp_path / "out")))
+        report = (tmp_path / "out" / "report.md").read_text()
+        assert (f"unseen pairs was judged {told}, so its figures do not compare." in report) == (other == "b")

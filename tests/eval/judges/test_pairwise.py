@@ -1,10 +1,12 @@
 """The phased win rate: both orders, ties, and what a verdict that cannot be read does."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from eval import judges
+from eval.judges import _items
 from eval.judges._items import Item
 from eval.judges._llm import Asking
 from eval.judges.pairwise import KIND, outcome_of
@@ -90,6 +92,13 @@ def test_a_run_is_judged_against_another_runs_folder_in_any_order(tmp_path, benc
         ("c3", "lose"),
     ]
     assert lines[0]["ours_first"] == lines[0]["ours_second"] == {"score": 10, "reference": 7}
+
+
+def test_the_answers_compared_with_are_named_whatever_their_order_and_who_judges():
+    items = [Item(str(n), f"q{n}", "ours", reference=f"theirs {n}") for n in range(3)]
+    named = _items.reference_digest(items)
+    assert _items.reference_digest([replace(item, response="others") for item in reversed(items)]) == named
+    assert _items.reference_digest([*items[:2], replace(items[2], reference="more")]) != named
 
 
 def test_a_reference_that_lacks_a_question_is_refused(tmp_path, benchmark, chains):
