@@ -42,6 +42,8 @@ class Rate:
         unreadable: items without two readable verdicts, which are in no figure.
         value, low, high: win rate less one half and its 95 % interval, in points.
         partial: whether only some of the items were judged, or answered.
+        judge: who judged, and with which prompt; "" of several sets.
+        reference: names the answers that were compared with; "" where that is not known.
     """
 
     win: int
@@ -52,6 +54,8 @@ class Rate:
     low: float
     high: float
     partial: bool
+    judge: str = ""
+    reference: str = ""
 
     @property
     def n(self) -> int:
@@ -71,7 +75,7 @@ def main(settings: Settings) -> None:
     """Read the verdicts' counts, print the tables, and write them with the curve.
 
     Raises:
-        UserError: a comparison has no verdicts, or is not of the same sets as the others.
+        UserError: a comparison has no verdicts, or is not of the same sets, judge or reference as the others.
     """
     compared = {}
     for text in settings.compared:
@@ -82,6 +86,7 @@ def main(settings: Settings) -> None:
     names = {name: list(sets) for name, sets in compared.items()}
     if len({tuple(sets) for sets in names.values()}) > 1:
         raise UserError(f"not all runs were judged on the same sets: {names}; run win_rate.sh again for all of them")
+    _refuse_what_does_not_compare(compared)
     tables = _tables(compared, settings.reference)
     lines = courses(compared)
     drawing = plots.growth(lines) if len(compared) > 1 else ""
@@ -102,6 +107,20 @@ def main(settings: Settings) -> None:
     files = page.write(made, output, "win_rates")
     write_json(output / "win_rates.json", {"reference": settings.reference, "runs": _figures(compared)})
     print(f"\nwritten: {', '.join(map(str, files))}")
+
+
+def _refuse_what_does_not_compare(compared: Compared) -> None:
+    judges = {rate.judge: name for name, sets in compared.items() for rate in sets.values()}
+    if len(judges) > 1:
+        told = "; ".join(f"{name} by {judge or 'an unknown one'}" for judge, name in judges.items())
+        raise UserError(f"not all runs and sets had one judge: {told}. Run win_rate.sh again for all of them")
+    for one in next(iter(compared.values())):
+        answers = {(sets[one].n + sets[one].unreadable, sets[one].reference) for sets in compared.values()}
+        if len(answers) > len({items for items, _ in answers}):  # of other items, the answers differ too
+            raise UserError(
+                f"{one}: the runs were compared with different answers; the reference answered again since. Run "
+                "win_rate.sh again for all of them"
+            )
 
 
 def read(folder: Path, sets: list[str]) -> dict[str, Rate]:
@@ -159,7 +178,9 @@ def _rate(path: Path) -> Rate:
             raise UserError(f"{path}: none of its {said['unreadable']} items has readable verdicts; see verdicts.jsonl")
         rate = (100 * float(end) for end in (said["win_rate"], *said["interval"]))
         _, whole = published.SETS.get(path.parent.name, ("", 0))  # verdicts cannot tell of what was never answered
-        return Rate(*counts, *rate, partial=raw["n"] < max(raw["n_available"], whole))
+        judge = " ".join(map(str, (*said.get("engine", {}).values(), said.get("prompt", ""))))
+        partial = raw["n"] < max(raw["n_available"], whole)
+        return Rate(*counts, *rate, partial=partial, judge=judge, reference=said.get("reference", ""))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not there; {remedy}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

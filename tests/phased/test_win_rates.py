@@ -13,7 +13,7 @@ from open_instruct.phased import published, win_rates
 from open_instruct.phased.win_rates import Rate, Settings
 
 
-def verdicts(folder, name, win, tie, lose, unreadable=0, available=None):
+def verdicts(folder, name, win, tie, lose, unreadable=0, available=None, **more):
     """metrics.json as `eval.judges` writes it, in what is read of it (`test_it_reads_what_the_judges_write`)."""
     n = win + tie + lose
     rate = (win + tie / 2) / n - 0.5 if n else None
@@ -25,6 +25,7 @@ def verdicts(folder, name, win, tie, lose, unreadable=0, available=None):
         "n": n,
         "win_rate": rate,
         "interval": [-0.1, 0.1],
+        **more,
     }
     raw = {"n": n + unreadable, "n_available": available or n + unreadable, "judges": {"pairwise": said}}
     path = folder / name / "metrics.json"
@@ -132,6 +133,26 @@ def test_runs_on_different_sets_are_not_put_into_one_table(tmp_path):
     verdicts(tmp_path / "a", "koala", 1, 0, 0)
     verdicts(tmp_path / "b", "vicuna", 1, 0, 0)
     with pytest.raises(UserError, match="not all runs were judged on the same sets"):
+        compared = [f"a={tmp_path / 'a'}", f"b={tmp_path / 'b'}"]
+        win_rates.main(Settings(compared=compared, reference="c", output_dir=str(tmp_path / "out")))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (
+            {"engine": {"name": "openai", "model": "gpt-4.1"}},
+            "a by oracle pairwise 73; b by openai gpt-4.1 pairwise 73",
+        ),
+        ({"prompt": "mine 12"}, "a by oracle pairwise 73; b by oracle mine 12"),
+        ({"reference": "of later"}, "koala: the runs were compared with different answers"),
+    ],
+)
+def test_runs_of_another_judge_or_against_other_answers_are_not_put_into_one_table(tmp_path, what, message):
+    judged = {"engine": {"name": "oracle"}, "prompt": "pairwise 73", "reference": "of then"}
+    verdicts(tmp_path / "a", "koala", 1, 0, 0, **judged)
+    verdicts(tmp_path / "b", "koala", 1, 0, 0, **(judged | what))
+    with pytest.raises(UserError, match=message):
         compared = [f"a={tmp_path / 'a'}", f"b={tmp_path / 'b'}"]
         win_rates.main(Settings(compared=compared, reference="c", output_dir=str(tmp_path / "out")))
 
