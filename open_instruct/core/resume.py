@@ -4,6 +4,7 @@ Every stage that trains with transformers' Trainer uses it.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers import TrainerCallback, TrainerState
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import write_json
 
+_NAME = re.compile(r"checkpoint-(\d+)")  # as transformers' Trainer names them, by their last step
 WHOLE = "whole"  # this file in a checkpoint says that every other file of it was written, and what made them
 
 
@@ -78,9 +80,10 @@ def trained_to_its_end(folder: str) -> TrainerState | None:
 
 
 def _checkpoints(output_dir: str) -> list[Path]:
-    """Newest first."""
-    folders = Path(output_dir).glob("checkpoint-*")
-    return sorted(folders, key=lambda folder: int(folder.name.split("-")[1]), reverse=True)
+    """Newest first; a copy that somebody made beside them (checkpoint-500-best) is none of ours, and never deleted."""
+    named = ((_NAME.fullmatch(folder.name), folder) for folder in Path(output_dir).glob("checkpoint-*"))
+    steps = {int(name[1]): folder for name, folder in named if name}
+    return [steps[step] for step in sorted(steps, reverse=True)]
 
 
 def _short(value: Any) -> str:
