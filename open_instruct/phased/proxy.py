@@ -8,6 +8,7 @@ Both are means over tokens, so long answers do not weigh more. They are no grade
 equal size. `score.py` calls it; a row that is done is in the journal and never worked out again.
 """
 
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,7 +101,9 @@ def _work_out(rows: Rows, count: int, journal: Journal, base: Base) -> None:
             for batch in _batches(ready, base.batch_tokens):
                 given, alone = (_losses(model, [getattr(row, name) for row in batch]) for name in ("given", "alone"))
                 for row, loss, bare in zip(batch, given, alone, strict=True):
-                    journal.add(row.number, {"loss": loss, "alone": bare, "tokens": row.tokens})
+                    finite = math.isfinite(loss) and math.isfinite(bare)
+                    found = {"loss": loss, "alone": bare, "tokens": row.tokens}
+                    journal.add(row.number, found if finite else {"failed": "the base's loss is no finite number"})
                     bar.update()
 
 

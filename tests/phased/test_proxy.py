@@ -110,3 +110,9 @@ def test_a_measure_that_is_the_same_for_all_has_no_correlation():
     assert spearman([1, 1, 1, 1], [1, 2, 3, 4]) is None
     assert spearman([1, 2, 3], [1, 2, 3]) is None
     assert spearman([1, 2, 3, 4], [9, 8, 7, 6]) == (-1, -1, -1)
+
+
+def test_a_base_whose_losses_are_no_numbers_is_one_line(tmp_path, rows, monkeypatch):
+    monkeypatch.setattr(proxy, "_losses", lambda model, batch: [math.nan] * len(batch))
+    with pytest.raises(UserError, match="none of the 4 rows got a score, most because: the base's loss is no finite"):
+        scores(tmp_path, rows, "loss")
