@@ -98,7 +98,7 @@ def _kind(name: str) -> Kind:
 
 def _write_predictions(output: Path, kind: Kind, items: list[Item], available: int) -> None:
     """predictions.jsonl and a metrics.json without figures; those that hold just these answers stay."""
-    depends_on = {"input": _items.digest(items)}
+    depends_on = {"input": _items.digest(items), "rows": available}
     before = results.read(output)
     if before is not None and before.depends_on == depends_on:
         return

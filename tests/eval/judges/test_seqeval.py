@@ -64,6 +64,14 @@ def test_rows_of_others_may_call_anything_their_metrics(tmp_path, chains):
     assert results.read(tmp_path / "out").metrics["following_iteration_2"].n == 1
 
 
+def test_a_file_that_grew_since_is_told_to_be_judged_in_part(tmp_path, chains):
+    given = tmp_path / "answers.jsonl"
+    for rows, partial in ((chains[:2], False), (chains, True)):
+        given.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        main(Settings("seqeval", str(given), str(tmp_path / "out"), engine="oracle", limit=2))
+        assert results.read(tmp_path / "out").partial == partial
+
+
 def test_judging_again_changes_nothing_and_another_judge_takes_its_place(benchmark, tmp_path):
     judges.judge("seqeval", benchmark, "oracle", [], "")
     before = {path.name: path.read_bytes() for path in benchmark.iterdir()}
