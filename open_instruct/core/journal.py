@@ -8,12 +8,10 @@ the operating system before `add` returns, so killing the process loses nothing,
 later, so a power cut loses no more than that. Only the last line can be torn; it is cut off on reopening.
 """
 
-import errno
 import fcntl
 import json
 import os
 import shlex
-import sys
 import threading
 from array import array
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from open_instruct.core.errors import UserError, disk_error
+from open_instruct.core.only_run import NO_LOCKS_HERE, tell_no_locks
 from open_instruct.core.records import encode_json, sync_folder
 
 FORMAT = 1
@@ -32,7 +31,6 @@ _ROW_START = b'{"row":'
 _VALUE_START = b',"value":'
 _LINE_END = b"}\n"
 _MAX_HEADER = 1 << 24  # so that a wrong file without line ends is not read whole
-_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Journal:
@@ -171,9 +169,9 @@ class Journal:
                 "Wait for it to end or stop it, or name another output folder."
             ) from None
         except OSError as error:
-            if error.errno not in _NO_LOCKS_HERE:
+            if error.errno not in NO_LOCKS_HERE:
                 raise
-            print(f"warning: {self.path}: this file system has no locks; start no second run on it", file=sys.stderr)
+            tell_no_locks(self.path)
 
     def _load(self, about: dict[str, Any]) -> None:
         """Read the offsets of all rows; write the header if there is none; cut a torn last line off."""
