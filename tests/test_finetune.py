@@ -162,8 +162,11 @@ def test_a_torn_checkpoint_is_deleted_and_the_one_before_is_taken(tmp_path):
 def test_what_somebody_keeps_beside_the_checkpoints_is_not_touched(tmp_path):
     for name in ("checkpoint-5", "checkpoint-9-merged", "checkpoint-best"):
         (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="checkpoint-5: a checkpoint that this program did not write"):
+        delete_torn_checkpoints(str(tmp_path))  # another trainer's, into whose folder the user sent us
+    (tmp_path / "run.json").write_text("{}")
     delete_torn_checkpoints(str(tmp_path))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-9-merged", "checkpoint-best"]
+    assert sorted(path.name for path in tmp_path.glob("*-*")) == ["checkpoint-9-merged", "checkpoint-best"]
     assert last_whole_checkpoint(str(tmp_path), {}) is None
 
 

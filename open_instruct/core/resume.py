@@ -13,6 +13,7 @@ from typing import Any
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerState
 
+from open_instruct.core import run_info
 from open_instruct.core.errors import UserError
 from open_instruct.core.records import write_json
 
@@ -33,10 +34,19 @@ class MarkWholeCheckpoint(TrainerCallback):
 
 
 def delete_torn_checkpoints(output_dir: str) -> None:
-    """Delete the checkpoints newer than the last whole one; nobody may be writing in the folder."""
-    for folder in _checkpoints(output_dir):
-        if (folder / WHOLE).exists():
-            return
+    """Delete the checkpoints newer than the last whole one; nobody may be writing in the folder.
+
+    Raises:
+        UserError: they are none of ours: no run of this program began there, and none of them is marked.
+    """
+    found = _checkpoints(output_dir)
+    whole = next((place for place, folder in enumerate(found) if (folder / WHOLE).exists()), None)
+    if found and whole is None and not Path(output_dir, run_info.FILE_NAME).exists():
+        raise UserError(
+            f"{found[0]}: a checkpoint that this program did not write, which training here would delete. Give another "
+            "output folder, or move it away"
+        )
+    for folder in found[:whole]:
         shutil.rmtree(folder)
 
 
