@@ -62,9 +62,10 @@ def explained(pair: Pair, rows: list[Row]) -> str:
     first, second = pair
     family = f"The {len(rows)} comparisons are one family: p is raised for their number (Holm), and a" * (len(rows) > 1)
     return (
-        f"{second} less {first}, on the items that both have. 95 % interval: paired bootstrap. p: McNemar's exact test "
-        "where items are right or wrong and independent, else signs flipped at random (of clusters, where items fall "
-        f"into them). {family or 'A'} run is called better where p{' then' * bool(family)} stays below {LEVEL:g}."
+        f"{second} less {first}, on the items that both have. Where items are right or wrong and independent, the 95 % "
+        "interval is Newcombe's and p is McNemar's exact test; else it is the paired bootstrap and p has signs flipped "
+        "at random (of clusters, where items fall into them). "
+        f"{family or 'A'} run is called better where p{' then' * bool(family)} stays below {LEVEL:g}."
     )
 
 

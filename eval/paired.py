@@ -2,12 +2,13 @@
 
 Called by `eval.report` with the values of each item. Two runs answer the same questions, so the difference on each
 question tells far more than the two intervals side by side. For every pair of runs and every metric: the difference
-of the means over the items that both have, its 95 % interval (paired bootstrap; Efron 1979), and the chance of one so
-large where there is none:
+of the means over the items that both have, its 95 % interval, and the chance of one so large where there is none:
 
-- items that are right or wrong: McNemar's test, exact (the sign test on the items on which the runs differ);
-- other figures, and items that fall into clusters: the sign of each difference (of each cluster's) is flipped at
-  random, as it could as well have been the other way round (Fisher 1935; the p-value as in Phipson and Smyth 2010).
+- items that are right or wrong: Newcombe's interval (`core/intervals.py`), and McNemar's test, exact (the sign test on
+  the items on which the runs differ);
+- other figures, and items that fall into clusters: the paired bootstrap (Efron 1979), and the sign of each difference
+  (of each cluster's) is flipped at random, as it could as well have been the other way round (Fisher 1935; the p-value
+  as in Phipson and Smyth 2010).
 
 Several comparisons find something by chance the more there are: `holm` raises the p-values of a family so that the
 chance of any false finding in it stays below the level (Holm 1979).
@@ -18,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from open_instruct.core.intervals import paired_interval
 
 DRAWS = 2_000  # of the bootstrap, as in core/intervals
 FLIPS = 10_000  # of the signs; all of them where there are fewer (2 to the number of units)
@@ -39,7 +42,7 @@ class Comparison:
         low, high: ends of the 95 % interval of second - first.
         higher, lower: items on which the second run has the higher or lower figure.
         p: chance of a difference as large where the runs do not differ.
-        exact: whether the test is McNemar's; else signs were flipped.
+        exact: whether the test is McNemar's and the interval Newcombe's; else signs were flipped, and units drawn.
     """
 
     n: int
@@ -119,13 +122,17 @@ def _compare(
     flipped = _flipped(sums) if not all(binary) else np.ones(len(pairs))
     for column, (first, second) in enumerate(pairs):
         higher, lower = int((differences[:, column] > 0).sum()), int((differences[:, column] < 0).sum())
+        low, high = float(lows[column]), float(highs[column])
+        if binary[column]:
+            both = int((values[first] * values[second]).sum())
+            low, high = paired_interval(both, lower, higher, n - both - lower - higher)
         yield Comparison(
             n=n,
             units=len(sums),
             first=float(values[first].mean()),
             second=float(values[second].mean()),
-            low=float(lows[column]),
-            high=float(highs[column]),
+            low=low,
+            high=high,
             higher=higher,
             lower=lower,
             p=sign_test(higher, lower) if binary[column] else float(flipped[column]),

@@ -1,8 +1,8 @@
 """The 95 % interval of a mean over items: how far the figure could lie from what endless items would give.
 
-Evaluation calls it for every metric, stage 1's report for what its judge counted. lm-evaluation-harness's own standard
-error is the normal one, which is zero where all items are right or all are wrong, just where a small benchmark most
-needs the interval.
+Evaluation calls it for every metric and for how two runs differ, stage 1's report for what its judge counted.
+lm-evaluation-harness's own standard error is the normal one, which is zero where all items are right or all are wrong,
+just where a small benchmark most needs the interval.
 """
 
 import math
@@ -64,6 +64,35 @@ def clustered_interval(
     low, high = _bootstrap(sums, counts)
     over_items = interval(values, shares)
     return (low, high) if high - low >= over_items[1] - over_items[0] else None
+
+
+def paired_interval(both: int, first: int, second: int, neither: int) -> tuple[float, float]:
+    """Lower and upper end of the 95 % interval of a difference of two shares of the same items: second - first.
+
+    From Wilson's intervals of the two shares and their correlation (Newcombe 1998, method 10, whose correlation is
+    corrected for continuity). A bootstrap has no length where no item differs, and is too short where few do: with 20
+    items of which 7 % differ it holds the true difference in 59 of 100 cases.
+
+    Args:
+        both, first, second, neither: items that both have right, only the first, only the second, and neither.
+    """
+    n = both + first + second + neither
+    one, other = (both + first) / n, (both + second) / n
+    (low_one, high_one), (low_other, high_other) = wilson(one, n), wilson(other, n)
+    together = both * neither - first * second
+    if together > 0:
+        together = max(0.0, together - n / 2)
+    scale = math.sqrt((both + first) * (second + neither) * (both + second) * (first + neither))
+    phi = together / scale if scale else 0.0
+
+    def length(a: float, b: float) -> float:
+        return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
+
+    difference = (second - first) / n
+    return (
+        difference - length(other - low_other, high_one - one),
+        difference + length(high_other - other, one - low_one),
+    )
 
 
 def _bootstrap(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from open_instruct.core.intervals import clustered_interval, interval, standard_error
+from open_instruct.core.intervals import clustered_interval, interval, paired_interval, standard_error
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 300), (300, 300), (1, 7), (147, 300), (0, 1)])
@@ -94,3 +94,22 @@ def test_figures_that_are_no_shares_are_not_taken_for_right_and_wrong_ones():
     assert interval([1.0] * 30, shares=False) == (1.0, 1.0)  # 30 marks of 1 of 5: Wilson's would reach below the scale
     low, high = interval([0.0, 1.0] * 50, shares=False)
     assert (low, high) != interval([0.0, 1.0] * 50) and 0.38 < low < 0.5 < high < 0.62
+
+
+def test_the_interval_of_a_paired_difference_is_newcombes():
+    assert paired_interval(36, 2, 12, 0) == pytest.approx((0.0569, 0.3404), abs=5e-5)  # published, his method 10
+    low, high = paired_interval(36, 12, 2, 0)  # the other way round
+    assert (low, high) == pytest.approx((-0.3404, -0.0569), abs=5e-5)
+
+
+def test_where_no_item_differs_the_difference_is_not_known_for_sure():
+    few, many = paired_interval(10, 0, 0, 10), paired_interval(500, 0, 0, 500)
+    assert few[0] == pytest.approx(-few[1]) and few[1] > 0.05 and 0 < many[1] < 0.005
+    assert paired_interval(20, 0, 0, 0)[0] == interval([1.0] * 20)[0] - 1  # all right: as Wilson's
+
+
+def test_the_paired_interval_covers_the_true_difference_though_few_items_differ():
+    rng = np.random.default_rng(5)
+    counts = rng.multinomial(20, (0.5, 0.02, 0.05, 0.43), size=500)
+    ends = [paired_interval(*map(int, one)) for one in counts]
+    assert sum(low <= 0.03 <= high for low, high in ends) >= 0.95 * 500

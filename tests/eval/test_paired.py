@@ -48,6 +48,11 @@ def test_equal_runs_do_not_differ():
     assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
 
 
+def test_runs_that_are_right_on_the_same_few_items_may_differ_on_more():
+    found = only([1] * 8 + [0] * 2, [1] * 8 + [0] * 2)
+    assert found.p == 1.0 and found.low < -0.05 < 0.05 < found.high
+
+
 def test_items_of_one_cluster_count_as_one_finding():
     """Forty items differ, all in one of ten clusters: much over items, one coin over clusters."""
     first, second = [0] * 400, [1] * 40 + [0] * 360
