@@ -64,7 +64,7 @@ def explained(pair: Pair, rows: list[Row]) -> str:
     return (
         f"{second} less {first}, on the items that both have. Where items are right or wrong and independent, the 95 % "
         "interval is Newcombe's and p is McNemar's exact test; else it is the paired bootstrap and p has signs flipped "
-        "at random (of clusters, where items fall into them). "
+        "at random (both over clusters, where items fall into them; the interval over items where that is longer). "
         f"{family or 'A'} run is called better where p{' then' * bool(family)} stays below {LEVEL:g}."
     )
 

@@ -6,9 +6,9 @@ of the means over the items that both have, its 95 % interval, and the chance of
 
 - items that are right or wrong: Newcombe's interval (`core/intervals.py`), and McNemar's test, exact (the sign test on
   the items on which the runs differ);
-- other figures, and items that fall into clusters: the paired bootstrap (Efron 1979), and the sign of each difference
-  (of each cluster's) is flipped at random, as it could as well have been the other way round (Fisher 1935; the p-value
-  as in Phipson and Smyth 2010).
+- other figures, and items that fall into clusters: the paired bootstrap (Efron 1979; over clusters, unless Newcombe's
+  over items is longer), and the sign of each difference (of each cluster's) is flipped at random, as it could as well
+  have been the other way round (Fisher 1935; the p-value as in Phipson and Smyth 2010).
 
 Several comparisons find something by chance the more there are: `holm` raises the p-values of a family so that the
 chance of any false finding in it stays below the level (Holm 1979).
@@ -42,7 +42,7 @@ class Comparison:
         low, high: ends of the 95 % interval of second - first.
         higher, lower: items on which the second run has the higher or lower figure.
         p: chance of a difference as large where the runs do not differ.
-        exact: whether the test is McNemar's and the interval Newcombe's; else signs were flipped, and units drawn.
+        exact: whether the test is McNemar's; else signs were flipped.
     """
 
     n: int
@@ -118,14 +118,18 @@ def _compare(
     np.add.at(sums, places, differences)
     counts = np.bincount(places).astype(float)
     lows, highs = _bootstrap(sums, counts)
-    binary = [not clustered and all(np.isin(values[run], (0.0, 1.0)).all() for run in pair) for pair in pairs]
+    shares = [all(np.isin(values[run], (0.0, 1.0)).all() for run in pair) for pair in pairs]
+    binary = [one and not clustered for one in shares]
     flipped = _flipped(sums) if not all(binary) else np.ones(len(pairs))
     for column, (first, second) in enumerate(pairs):
         higher, lower = int((differences[:, column] > 0).sum()), int((differences[:, column] < 0).sum())
         low, high = float(lows[column]), float(highs[column])
-        if binary[column]:
+        if shares[column]:
             both = int((values[first] * values[second]).sum())
-            low, high = paired_interval(both, lower, higher, n - both - lower - higher)
+            over_items = paired_interval(both, lower, higher, n - both - lower - higher)
+            # Clusters that all have the same difference tell nothing: see `core.intervals.clustered_interval`.
+            if not clustered or over_items[1] - over_items[0] > high - low:
+                low, high = over_items
         yield Comparison(
             n=n,
             units=len(sums),

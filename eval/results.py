@@ -31,7 +31,7 @@ class Metric:
     Attributes:
         value: the figure.
         n: items it was taken over.
-        stderr: its standard error; None for a single item.
+        stderr: its standard error, items taken as independent; None for a single item.
         low, high: ends of its 95 % interval.
         title: heading of the table it belongs in; "" for none.
         about: what it means, in one line.

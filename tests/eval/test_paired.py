@@ -53,6 +53,12 @@ def test_runs_that_are_right_on_the_same_few_items_may_differ_on_more():
     assert found.p == 1.0 and found.low < -0.05 < 0.05 < found.high
 
 
+def test_clusters_that_differ_alike_do_not_make_the_difference_sure():
+    values = [1] * 27 + [0] * 3
+    found = only(values, values, [number // 3 for number in range(30)])
+    assert (found.low, found.high) == (only(values, values).low, only(values, values).high) and found.low < 0
+
+
 def test_items_of_one_cluster_count_as_one_finding():
     """Forty items differ, all in one of ten clusters: much over items, one coin over clusters."""
     first, second = [0] * 400, [1] * 40 + [0] * 360
