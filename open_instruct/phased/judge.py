@@ -143,11 +143,20 @@ def grade(rows: Rows, count: int, folder: Path, asking: Asking, about: dict[str,
                 step = _Step(STEP, asking.prompt)
                 ask(step, rows, count, journal, engine, sampling, asking.attempts, label, asking.prices)
         for number in range(count):
-            results = [journal.get(number) for journal in journals]
-            yield Graded(
-                [list(read_answer(one["text"]).values()) for one in results if "failed" not in one],
-                [{"reason": one["failed"], "answer": one["answer"]} for one in results if "failed" in one],
-            )
+            yield _graded([journal.get(number) for journal in journals])
+
+
+def _graded(results: list[dict[str, Any]]) -> Graded:
+    """What the journals hold of a row. Grades are read again: the reader may have become stricter since."""
+    votes, unreadable = [], []
+    for one in results:
+        try:
+            if "failed" in one:
+                raise BadAnswer(one["failed"])
+            votes.append(list(read_answer(one["text"]).values()))
+        except BadAnswer as reason:
+            unreadable.append({"reason": str(reason), "answer": one.get("answer", one.get("text", ""))})
+    return Graded(votes, unreadable)
 
 
 def planned(rows: Rows, asking: Asking) -> Spent:

@@ -158,6 +158,16 @@ def test_a_row_that_was_scored_before_keeps_its_published_score_and_nothing_of_t
     assert "with 4 published scores: judge +1.000" in capsys.readouterr().out
 
 
+def test_a_journaled_answer_that_a_stricter_reader_refuses_is_rejected_with_its_text(tmp_path, rows, judged):
+    judged(lambda text, seed: "Difficulty: 2\nStep: 2")
+    score.main(settings(tmp_path, rows))
+    journal = tmp_path / "out" / "vote-1.journal.jsonl"
+    journal.write_text(journal.read_text().replace("Difficulty: 2", "Difficulty: about 2", 1))
+    score.main(settings(tmp_path, rows))
+    (rejected,) = written(tmp_path, "rejected.jsonl")
+    assert rejected["failures"][0]["answer"] == "Difficulty: about 2\nStep: 2" and len(written(tmp_path)) == 3
+
+
 def test_grades_of_another_judge_are_not_mixed_in(tmp_path, rows, judged):
     judged(lambda text, seed: "Difficulty: 2\nStep: 2")
     score.main(settings(tmp_path, rows))
