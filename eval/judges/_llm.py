@@ -17,7 +17,7 @@ from eval.judges._items import Item
 from eval.judges._prompt import Prompt, load
 from eval.results import Metric
 from open_instruct.core import checkpoint
-from open_instruct.core.asking import BadAnswer, Step, ask
+from open_instruct.core.asking import AGAIN, BadAnswer, Step, ask
 from open_instruct.core.errors import UserError
 from open_instruct.core.journal import Journal
 from open_instruct.core.progress import Prices
@@ -40,7 +40,7 @@ class Asking:
         prompt: the prompt file's name; "" for the kind's own.
         prompts: folder of prompt files; "" for `eval/judges/prompts`.
         attempts: how often a request is asked before it counts as unreadable.
-        seed: of the first attempt; each further one adds 1.
+        seed: of the first attempt, which is greedy; each further one adds 1, and is drawn.
         prices: of the engine's tokens.
     """
 
@@ -244,6 +244,7 @@ def collect(
                     asking.attempts,
                     step.name,
                     asking.prices,
+                    again=AGAIN,
                 )
             finally:
                 engine.close()

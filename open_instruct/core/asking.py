@@ -19,6 +19,7 @@ from open_instruct.core.records import encode_json
 from open_instruct.engines.base import Completion, Engine, Message, Request, Sampling
 
 NOTE_SECONDS = 10
+AGAIN = 0.7  # temperature at which a judge is asked again: greedily, it would write the same once more
 
 
 class BadAnswer(Exception):
@@ -67,6 +68,7 @@ def ask(
     label: str,
     prices: Prices | None = None,
     note: Callable[[Spent], None] = lambda spent: None,
+    again: float = 0.0,
 ) -> None:
     """Ask `engine` about every row that `journal` does not hold yet, until each has a result or no attempt is left.
 
@@ -80,6 +82,7 @@ def ask(
         label: of the progress line.
         prices: of the engine's tokens, for the progress line.
         note: is told now and then, and at the end, what the step took so far.
+        again: temperature of the attempts after the first, where `sampling` is greedy.
 
     Raises:
         RuntimeError: the engine broke its contract: it left a request without a completion, or answered none of ours.
@@ -94,7 +97,10 @@ def ask(
 
         for attempt in range(attempts):
             asked: dict[int, Any] = {}  # rows on their way; an engine bounds how many
-            requests = _requests(step, rows(), journal, replace(sampling, seed=sampling.seed + attempt), asked)
+            drawn = replace(sampling, seed=sampling.seed + attempt)
+            if attempt and not sampling.temperature:
+                drawn = replace(drawn, temperature=again)
+            requests = _requests(step, rows(), journal, drawn, asked)
             bad = 0
             for completion in engine.complete(requests):
                 if completion.key not in asked:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from open_instruct.core.asking import BadAnswer, Spent, ask
+from open_instruct.core.asking import AGAIN, BadAnswer, Spent, ask
 from open_instruct.core.estimate import CHARACTERS_A_TOKEN, answer_tokens
 from open_instruct.core.journal import Journal
 from open_instruct.core.progress import Prices
@@ -141,7 +141,7 @@ def grade(rows: Rows, count: int, folder: Path, asking: Asking, about: dict[str,
                 sampling = replace(asking.sampling, seed=asking.sampling.seed + vote * asking.attempts)
                 label = STEP if asking.votes == 1 else f"{STEP}, vote {vote + 1} of {asking.votes}"
                 step = _Step(STEP, asking.prompt)
-                ask(step, rows, count, journal, engine, sampling, asking.attempts, label, asking.prices)
+                ask(step, rows, count, journal, engine, sampling, asking.attempts, label, asking.prices, again=AGAIN)
         for number in range(count):
             yield _graded([journal.get(number) for journal in journals])
 

@@ -99,6 +99,18 @@ def test_what_cannot_be_read_is_asked_again_then_listed_and_the_counts_add_up(tm
     assert "4 in = 3 scored + 1 rejected" in capsys.readouterr().out
 
 
+def test_a_greedy_judge_is_asked_again_with_draws(tmp_path, rows, monkeypatch):
+    class Greedy(Judge):
+        def complete(self, requests):
+            for request in requests:
+                text = "Difficulty: 2\nStep: 2" if request.sampling.temperature else "Well, 2."
+                yield Completion(request.key, text, "stop", 10, 5)
+
+    monkeypatch.setattr(judge, "open_engine", lambda name, options: Greedy(None))
+    score.main(settings(tmp_path, rows))
+    assert [row["score"] for row in written(tmp_path)] == [2] * 4
+
+
 def test_a_row_with_one_readable_vote_is_scored_by_it_and_the_other_is_counted(tmp_path, rows, judged, capsys):
     judged(lambda text, seed: "?" if "Task 2" in text and seed < 3 else "Difficulty: 3\nStep: 5")
     score.main(settings(tmp_path, rows, votes=2, temperature=1.0))

@@ -10,11 +10,13 @@ import time
 import pytest
 
 from eval import judges, results
+from eval.judges import _items, _llm
 from eval.judges.__main__ import Settings, main
 from eval.judges._items import Item
 from eval.judges._llm import Asking
 from eval.judges.seqeval import KIND
 from open_instruct.core.errors import UserError
+from open_instruct.engines.base import Completion
 
 JUDGE = [sys.executable, "-m", "eval.judges"]
 
@@ -120,6 +122,22 @@ def test_malformed_verdicts_are_asked_again_until_they_can_be_read(tmp_path, cha
         predictions, tmp_path / "out", "--engine", "oracle", "--engine_options", "malformed=0.3", "--attempts", "12"
     )
     assert "60 judged, 0 without a readable verdict" in done.stdout and "bad answers" in done.stderr
+
+
+def test_a_greedy_judge_is_asked_again_with_draws(benchmark, monkeypatch):
+    class Greedy:
+        def complete(self, requests):
+            for request in requests:
+                said = {"tasks": [{"task": "reverse", "done": True}], "following": True, "quality": 4}
+                text = json.dumps(said) if request.sampling.temperature else "Well done!"
+                yield Completion(request.key, text, "stop", 10, 5)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(_llm, "open_engine", lambda name, options: Greedy())
+    facts = KIND.judge_items(_items.read(benchmark / "predictions.jsonl"), benchmark, Asking("oracle"))
+    assert (facts["n"], facts["unreadable"], facts["tokens_out"]) == (4, 0, 4 * 2 * 5)
 
 
 def judged(predictions, output, *more, **settings):
