@@ -90,7 +90,8 @@ def trained_to_its_end(folder: str) -> TrainerState | None:
 
 
 def _checkpoints(output_dir: str) -> list[Path]:
-    """Newest first; a copy that somebody made beside them (checkpoint-500-best) is none of ours, and never deleted."""
+    """Newest first. A copy that somebody made beside them (checkpoint-500-best) is none of ours; transformers, which
+    keeps `save_total_limit` folders of any such name, sees that otherwise."""
     named = ((_NAME.fullmatch(folder.name), folder) for folder in Path(output_dir).glob("checkpoint-*"))
     steps = {int(name[1]): folder for name, folder in named if name}
     return [steps[step] for step in sorted(steps, reverse=True)]
