@@ -231,7 +231,7 @@ def test_wrong_settings_are_refused_before_anything_is_loaded(chosen, complaint,
 def test_a_model_that_says_neither_yes_nor_no_is_no_judge(answered, checkpoint, models):
     with pytest.raises(UserError, match=r"tiny: says neither yes nor no behind 'True:' to any of 5 answers"):
         judges.judge("truthfulness", answered, "", [f"truth={checkpoint}", f"info={models / 'info'}"], "")
-    assert "judges" not in json.loads((answered / "metrics.json").read_text())
+    assert not results.read(answered).judges
 
 
 def test_an_engine_or_two_models_can_judge_and_nobody_else():
