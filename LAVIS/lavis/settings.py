@@ -75,7 +75,7 @@ class TrainingRun:
     amp: bool = help_field("bfloat16 where a GPU has it: autocast, and frozen weights stored so", True)
     gradient_checkpointing: bool = help_field("compute activations again instead of keeping them", True)
     save_steps: int = help_field("optimizer steps between checkpoints; a kill loses fewer", 1000)
-    save_total_limit: int = help_field("checkpoints kept", 2)
+    save_total_limit: int = help_field("checkpoints kept; with 1, a kill while saving can leave none", 2)
     logging_steps: int = help_field("optimizer steps between lines of the log", 50)
     report_to: str = help_field("tensorboard (into OUTPUT_DIR/runs), wandb or none", "tensorboard")
     device: str = help_field("cuda, cpu, or auto for a GPU where there is one", "auto")

@@ -74,7 +74,7 @@ class Training(SFTConfig):
     per_device_eval_batch_size: int = help_field("rows (packed rows) a forward pass a device, for --eval_file", 1)
     eval_steps: float = help_field("optimizer steps between losses of --eval_file", 100)
     save_steps: float = help_field("optimizer steps between checkpoints", 500)
-    save_total_limit: int = help_field("checkpoints kept", 2)
+    save_total_limit: int = help_field("checkpoints kept; with 1, a kill while saving can leave none", 2)
     logging_first_step: bool = help_field("log the first step's loss too: what the last one is compared with", True)
     report_to: str = help_field("tensorboard (into OUTPUT_DIR/runs), wandb or none", "tensorboard")
     bf16: bool | None = help_field("bfloat16; by default where a GPU has it", None)
