@@ -166,6 +166,7 @@ def test_ctrl_c_ends_it_without_complaints(tmp_path):
     assert (process.returncode, out, err) == (0, "interrupted\n", "")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # garbage of other tests
 def test_ctrl_c_in_a_task_of_the_http_library_is_not_told_twice(concurrent, caplog):
     """asyncio raises it out of the loop, and complains of the same one when that task is thrown away."""
 
@@ -183,6 +184,7 @@ def test_ctrl_c_in_a_task_of_the_http_library_is_not_told_twice(concurrent, capl
     assert not caplog.records
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # garbage of other tests
 def test_other_failures_that_nobody_heard_are_told(concurrent, caplog):
     async def write():
         raise OSError("the pipe broke")
