@@ -1,7 +1,6 @@
 """What every test stands on: no network, and the real data beside the checkout where there is any."""
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ ROOT = Path(__file__).resolve().parent.parent
 # Set here and not in scripts/test.sh, so that a plain `pytest` is offline too; before anything imports their libraries.
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
 os.environ.update(WANDB_MODE="disabled", TOKENIZERS_PARALLELISM="false", MPLBACKEND="Agg")
-# A shell lets what runs in the background ignore Ctrl-C, and so would every program that a test starts and interrupts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
