@@ -203,7 +203,8 @@ def test_requeued_midway_it_goes_on_from_its_checkpoint(cluster, tmp_path, train
         cluster.stop_machine("n2")
         cluster.wait_for("requeue", lambda: cluster.job(job.number)["Restarts"] == "1")
         cluster.start_machine("n2")
-        cluster.run("scontrol", "update", "NodeName=n2", "State=RESUME")
+        # Refused where the machine is back in service by itself, which it may be or not; the job's end tells.
+        cluster.run("scontrol", "update", "NodeName=n2", "State=RESUME", check=False)
     job.ends("COMPLETED", seconds=180)
     assert cluster.job(job.number)["Restarts"] == "1"
     assert (tmp_path / "run/result").read_text() == counted(steps)
