@@ -20,6 +20,7 @@ from open_instruct.core.command import help_field, run
 
 MARK = "SIT_PHASED_RUN"
 _LOOK_SECONDS = 0.2
+_STARTS_WITHIN = 1.0  # seconds until a new process has its environment
 _KILLED_WITHIN = 10.0  # seconds
 
 
@@ -64,10 +65,19 @@ def running(output_dir: str = "") -> dict[psutil.Process, str]:
         with suppress(psutil.Error):  # it ended, or is another user's
             if process.uids().real != os.getuid() or process in own or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            folder = process.environ().get(MARK, "")
+            folder = _environment(process).get(MARK, "")
             if folder and wanted in ("", folder):
                 found[process] = folder
     return found
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    """Its environment, waited for where the system has not given it one yet: between the start of a program and that
+    moment it reads as empty, and a process of the run would be taken for a stranger's."""
+    end = time.monotonic() + _STARTS_WITHIN
+    while not (environment := process.environ()) and process.exe() and time.monotonic() < end:
+        time.sleep(0.01)
+    return environment
 
 
 def _heads(found: dict[psutil.Process, str]) -> list[psutil.Process]:
