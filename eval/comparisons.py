@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from eval import units
 from eval.browsable import Benchmark
+from eval.judged import unlike
 from eval.paired import LEVEL, Comparison, compare, holm
 from eval.tables import Runs
 
 Pair = tuple[str, str]
+_UNLIKE = "judged unlike"  # by different judges, with different prompts or answers: the report warns which
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Row:
         split: "12 : 2", items on which the second run is better and worse.
         p, adjusted: chance of such a difference where there is none, alone and for the number of rows (Holm).
         better: the run that is better beyond chance; "" for none.
+        verdict: the same in words.
     """
 
     benchmark: str
@@ -40,6 +43,7 @@ class Row:
     p: str
     adjusted: str
     better: str
+    verdict: str
 
 
 def rows_of(runs: Runs, benchmarks: list[Benchmark], chosen: Pair | None) -> dict[Pair, list[Row]]:
@@ -98,6 +102,8 @@ def _row(runs: Runs, pair: Pair, benchmark: Benchmark, name: str, found: Compari
     better, worse = (found.higher, found.lower) if metric.higher_is_better else (found.lower, found.higher)
     winner = pair[1] if (found.difference > 0) == metric.higher_is_better else pair[0]
     _, _, clusters = result.clusters.partition(" ")
+    apart = unlike({run: runs[run][benchmark.name] for run in pair}, name)
+    better_run = winner if adjusted < LEVEL and found.difference and not apart else ""
     partial = any(runs[run][benchmark.name].partial for run in pair)
     items = f"{found.n:,}{'*' if partial else ''}"
     return Row(
@@ -111,7 +117,8 @@ def _row(runs: Runs, pair: Pair, benchmark: Benchmark, name: str, found: Compari
         split=f"{better:,} : {worse:,}",
         p=_p(found.p),
         adjusted=_p(adjusted),
-        better=winner if adjusted < LEVEL and found.difference else "",
+        better=better_run,
+        verdict=better_run or (_UNLIKE if apart else "neither"),
     )
 
 

@@ -3,11 +3,10 @@
 Called by `eval.report`; the page and the Markdown text show it.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval import results
+from eval import judged, results
 from eval.results import Result
 from eval.tables import Runs
 
@@ -66,12 +65,8 @@ def warnings(runs: Runs, folders: dict[str, Path]) -> list[str]:
                 told.append(
                     f"The runs were evaluated on different versions of {same[0].title} ({what}): evaluate them again."
                 )
-        judges = {run: _judge(found[benchmark]) for run, found in runs.items() if benchmark in found}
-        judges = {run: judge for run, judge in judges.items() if judge}
-        if len(set(judges.values())) > 1:
-            by = "; ".join(f"{run} by {judge}" for run, judge in judges.items())
-            told.append(f"Different judges judged {same[0].title}, so its figures do not compare: {by}.")
-        told += [f"{same[0].title} was judged {how}, so its figures do not compare." for how in _judged_unlike(same)]
+        for how in judged.unlike({run: found[benchmark] for run, found in runs.items() if benchmark in found}):
+            told.append(f"{same[0].title} was judged {how}, so its figures do not compare.")
     return told
 
 
@@ -90,23 +85,6 @@ def origin(folder: Path, found: dict[str, Result]) -> list[tuple[str, str]]:
         ("commit", str(git.get("commit") or "")[:12] + (" with changes" if git.get("dirty") else "")),
     ]
     return [*((what, str(value)) for what, value in [*told, *always] if value)]
-
-
-def _judge(result: Result) -> str:
-    """Who judged, as the figures of a judge say in their line of explanation; "" where nobody did."""
-    found = (re.search(r" \(judge: (.+)\)$", metric.about) for metric in result.metrics.values())
-    return next((one[1] for one in found if one), "")
-
-
-def _judged_unlike(same: list[Result]) -> list[str]:
-    """What sets the verdicts on one benchmark apart beside who judged; of others than all items, answers differ too."""
-    told: dict[str, None] = {}
-    for kind in {kind for one in same for kind in one.judges}:
-        for what, how in (("prompt", "with different prompts"), ("reference", "against different answers")):
-            found = {(one.n, one.judges[kind][what]) for one in same if what in one.judges.get(kind, {})}
-            if len(found) > len({n for n, _ in found}):
-                told[how] = None
-    return list(told)
 
 
 def _counted(number: int, name: str) -> str:

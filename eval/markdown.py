@@ -49,7 +49,7 @@ def _compared(pair: Pair, rows: list[Row]) -> list[str]:
     lines += _head(["", "", "items", *pair, "difference (95 % interval)", "p (Holm)", "better beyond chance"], left=2)
     for row in rows:
         cells = [row.benchmark, row.metric, row.items, row.first, row.second, f"{row.difference} ({row.interval})"]
-        lines.append(_line([*cells, row.adjusted, row.better or "neither"]))
+        lines.append(_line([*cells, row.adjusted, row.verdict]))
     return [*lines, "", explained(pair, rows), ""]
 
 

@@ -33,7 +33,7 @@
       return;
     }
     about.textContent = found.about;
-    for (const [benchmark, metric, items, ours, theirs, difference, interval, split, p, adjusted, better] of found.rows) {
+    for (const [benchmark, metric, items, ours, theirs, difference, interval, split, p, adjusted, better, verdict] of found.rows) {
       const run = data.runs.find(([name]) => name === better);
       const row = document.createElement("tr");
       row.append(
@@ -41,7 +41,7 @@
         cell("number", turned ? theirs : ours), cell("number", turned ? ours : theirs),
         cell("number", tag("b", "", turned ? turn(difference) : difference), " ", tag("small", "", turned ? turnBoth(interval) : interval)),
         cell("number", turned ? split.split(" : ").reverse().join(" : ") : split), cell("number", p), cell("number", adjusted),
-        cell("", run ? tag("b", `${run[1]} won`, better) : tag("span", "soft", "neither")),
+        cell("", run ? tag("b", `${run[1]} won`, better) : tag("span", "soft", verdict)),
       );
       body.append(row);
     }

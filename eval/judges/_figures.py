@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from eval import results
+from eval import judged, results
 from eval.benchmarks import MetricInfo
 from eval.results import Metric
 from open_instruct.core.errors import UserError
@@ -51,11 +51,6 @@ def figures(infos: list[MetricInfo], items: list[dict[str, float]]) -> dict[str,
     return found
 
 
-def named(judge: dict[str, str]) -> str:
-    """A judge as a reader knows it: "openai gpt-4.1"."""
-    return " ".join(filter(None, (judge["name"], judge.get("model") or Path(judge.get("path", "")).name)))
-
-
 def join(
     folder: Path,
     kind: str,
@@ -88,9 +83,9 @@ def join(
     write_rows(folder / results.VERDICTS_FILE, verdicts)
     write_rows(folder / results.PREDICTIONS_FILE, rows)
     kept = {name: one for name, one in raw["metrics"].items() if name not in {*earlier, *given}}
-    judge = named(facts["engine"])
-    judged = {name: asdict(replace(one, about=f"{one.about} (judge: {judge})")) for name, one in found.items()}
-    raw["metrics"] = {**judged, **kept}
+    judge = judged.name(facts["engine"])
+    told = {name: asdict(replace(one, about=f"{one.about} (judge: {judge})")) for name, one in found.items()}
+    raw["metrics"] = {**told, **kept}
     raw["judges"][kind] = {**facts, "metrics": list(given)}
     write_json(folder / results.METRICS_FILE, raw)
 

@@ -466,21 +466,29 @@ def test_parts_of_a_metric_are_plotted(tmp_path):
 
 
 def test_figures_of_different_judges_are_told_apart(tmp_path, capsys):
-    for run, judge in (("a", "oracle"), ("b", "openai gpt-4.1"), ("c", "oracle")):
-        made, predictions = result("pairs", [2, 1])
-        judged = {
-            name: replace(one, about=f"{one.about} (judge: {judge})") if one.title else one
-            for name, one in made.metrics.items()
-        }
-        write(tmp_path / "results" / run / made.benchmark, replace(made, metrics=judged), predictions)
+    oracle, gpt = {"name": "oracle", "content": "1"}, {"name": "openai", "model": "gpt-4.1"}
+    right, wrong = [2] * 20, [0] * 20
+    for run, judge, values in (("a", oracle, right), ("b", gpt, wrong), ("c", oracle, wrong)):
+        made, predictions = result("pairs", values)
+        judges = {"pairwise": {"engine": judge, "metrics": ["all_steps"]}}
+        write(tmp_path / "results" / run / made.benchmark, replace(made, judges=judges), predictions)
     paths = {run: str(tmp_path / "results" / run) for run in "abc"}
-    told = "Different judges judged unseen pairs, so its figures do not compare: a by oracle; b by openai gpt-4.1."
-    main(Settings(runs=[paths["a"], paths["b"]], output=str(tmp_path / "two")))
-    assert (
-        told in (tmp_path / "two" / "report.md").read_text() and told in (tmp_path / "two" / "report.html").read_text()
+    told = (
+        "unseen pairs was judged by different judges (a by oracle; b by openai gpt-4.1), so its figures do not compare."
     )
+    main(Settings(runs=[paths["a"], paths["b"]], output=str(tmp_path / "two")))
+    report = (tmp_path / "two" / "report.md").read_text()
+    assert told in report and told in (tmp_path / "two" / "report.html").read_text()
+    assert verdicts(report) == {"All steps right": "judged unlike", "Share of steps right": "a"}
     main(Settings(runs=[paths["a"], paths["c"]], output=str(tmp_path / "same")))
-    assert "Different judges" not in (tmp_path / "same" / "report.md").read_text()
+    report = (tmp_path / "same" / "report.md").read_text()
+    assert "do not compare" not in report and set(verdicts(report).values()) == {"a"}
+
+
+def verdicts(report):
+    """Which run is better beyond chance, by metric, of the table of differences in Markdown."""
+    table = report[report.index("better beyond chance") :].partition("\n\n")[0].splitlines()[2:]
+    return {cells[2].strip(): cells[-2].strip() for cells in (line.split("|") for line in table)}
 
 
 @pytest.mark.parametrize(
