@@ -71,6 +71,8 @@ class Concurrent:
                 try:
                     # Until there is news; a task that waits for it would cost more than some answers do.
                     self._loop.run_forever()
+                except KeyboardInterrupt as interrupt:
+                    failed.append(interrupt)
                 finally:
                     waiting = False
         finally:

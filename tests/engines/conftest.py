@@ -1,5 +1,8 @@
 """A whole checkpoint that takes no time: a tiny Llama with random weights and a byte-level BPE tokenizer."""
 
+import gc
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,14 @@ TEMPLATE = (
     "<|{{ message.role }}|>\n{{ message.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
+
+
+@pytest.fixture(scope="module")
+def no_garbage() -> None:
+    """Before tests to which every warning is an error: what tests of other files left open is not theirs."""
+    with warnings.catch_warnings(action="ignore"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", lambda _: None)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

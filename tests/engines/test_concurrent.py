@@ -13,7 +13,7 @@ import pytest
 from open_instruct.engines._concurrent import Concurrent
 from open_instruct.engines.base import Completion, Request
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("no_garbage")]
 
 
 def requests(count, taken=None):
@@ -158,7 +158,12 @@ def test_ctrl_c_ends_it_without_complaints(tmp_path):
         """)
     )
     process = subprocess.Popen(
-        [sys.executable, "-W", "always", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-W", "always", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A program that is started in the background inherits that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout.readline() == "ready\n"
     os.kill(process.pid, signal.SIGINT)

@@ -20,7 +20,8 @@ from open_instruct.engines.base import Request, Sampling
 sys.path.append(str(Path(__file__).parent))
 from fault_server import fault_server  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("error")  # an unclosed session, a task that was destroyed, ...
+# An unclosed session, a task that was destroyed, ...
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("no_garbage")]
 
 KEY = "test-key-5f2c9b7a"
 LIST = "apple fig pear"
@@ -78,7 +79,7 @@ def test_extra_fields_are_sent_and_null_takes_a_field_out():
 
 
 def test_every_request_is_answered_once_and_many_are_on_their_way():
-    with fault_server(latency_ms=50) as server:
+    with fault_server(latency_ms=200) as server:
         done = ask(server, numbered(64), in_flight=16)
     assert [completion.key for completion in done] == list(range(64))
     assert all(completion.text == f"item{completion.key} {LIST}" for completion in done)
@@ -118,7 +119,7 @@ def test_a_trouble_is_counted_and_asked_again(fault, kind):
 def test_an_answer_that_takes_too_long_is_asked_again():
     troubles = {}
     with fault_server(sequence=["slow"]) as server:
-        (done,) = ask(server, troubles=troubles, timeout=0.5)
+        (done,) = ask(server, troubles=troubles, timeout=2)
     assert done.finish_reason == "stop" and troubles == {"timeout": 1}
 
 
@@ -186,17 +187,16 @@ def test_faults_everywhere_lose_nothing():
 @pytest.mark.parametrize("fault", ["429_after", "429_date", "429_ms"])
 def test_all_requests_wait_as_long_as_the_server_asks(fault):
     with fault_server(sequence=[fault], retry_after=1.0, latency_ms=100) as server:
-        done = ask(server, numbered(40), in_flight=1 if fault == "429_date" else 4)
+        in_flight = 1 if fault == "429_date" else 4
+        done = ask(server, numbered(40), in_flight=in_flight)
     assert all(completion.finish_reason == "stop" for completion in done)
     refused, *others = server.log
-    later = [entry for entry in others if entry.came > refused.left + 0.05]  # the rest was on its way by then
-    assert len(later) >= 40 - 3
-    if fault == "429_date":
+    until = refused.left + 1.0
+    if fault == "429_date":  # which has whole seconds, and was told when the latency was over
         wall = time.time() - time.monotonic()
-        # The date has whole seconds: no request before it, but for the server clock's own fraction.
-        assert min(entry.came for entry in later) + wall >= int(refused.left + wall) + 1.0 - 0.01
-    else:
-        assert min(entry.came for entry in later) >= refused.left + 1.0 - 0.01
+        until = int(refused.came + 0.1 + wall) + 1.0 - wall
+    early = [entry for entry in others if entry.came < until - 0.01]
+    assert len(others) == 40 and len(early) <= in_flight - 1  # those were on their way by then
 
 
 def test_a_date_is_counted_from_the_servers_own_clock():
@@ -251,13 +251,12 @@ def test_the_limit_of_tokens_a_minute_is_kept():
     with fault_server() as server:
         ask(
             server,
-            [request(k, "Copy the list.\n" + "word " * 400, max_tokens=500) for k in range(10)],
-            tokens_per_minute=600_000,
+            [request(k, "Copy the list.\n" + "word " * 400, max_tokens=500) for k in range(8)],
+            tokens_per_minute=120_000,
         )
     came = [entry.came for entry in server.log]
-    assert all(
-        came[k] - came[0] >= 0.1 * (k - 1) for k in range(10)
-    )  # 502 tokens of prompt, 500 of answer: 1,000 a row
+    # 502 tokens of prompt, 500 of answer: 1,000 a row, 0.5 s apart; the first may have come as much too late.
+    assert all(came[k] - came[0] >= 0.5 * (k - 1) for k in range(8))
 
 
 def test_a_pause_does_not_break_the_limit():
@@ -393,14 +392,16 @@ def test_the_name_of_the_answer_limit_is_learnt():
         assert done.finish_reason == "error" and len(server.log) == 1
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def silent() -> socket.socket:
+    """A port that refuses every connection, and that nobody else gets as long as this holds it."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 class Nowhere:
-    url = f"http://127.0.0.1:{free_port()}/v1"
+    held = silent()
+    url = f"http://127.0.0.1:{held.getsockname()[1]}/v1"
 
 
 def test_a_server_that_is_gone_stops_the_run():
@@ -409,8 +410,8 @@ def test_a_server_that_is_gone_stops_the_run():
 
 
 def test_a_server_that_comes_back_in_time_costs_no_row():
-    port = free_port()
-    done = []
+    held, done = silent(), []
+    port = held.getsockname()[1]
 
     class Later:
         url = f"http://127.0.0.1:{port}/v1"
@@ -418,6 +419,7 @@ def test_a_server_that_comes_back_in_time_costs_no_row():
     asking = threading.Thread(target=lambda: done.extend(ask(Later, numbered(20), retries=1, give_up_after=60)))
     asking.start()
     time.sleep(0.5)  # many more than one try
+    held.close()
     with fault_server(port=port):
         asking.join()
     assert [completion.finish_reason for completion in done] == ["stop"] * 20
@@ -540,7 +542,14 @@ def test_the_command_ends_well_on_ctrl_c_and_its_files_hold_no_key(tmp_path):
         command += ["--input_file", tmp_path / "in.jsonl", "--output_dir", tmp_path / "out"]
         command += ["--engine_options", "model=oracle", f"base_url={server.url}", "in_flight=4"]
         environment = os.environ | {"OPENAI_API_KEY": KEY}
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # see test_concurrent.py
+        )
         while len(server.log) < 50 and process.poll() is None:
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGINT)
@@ -550,9 +559,9 @@ def test_the_command_ends_well_on_ctrl_c_and_its_files_hold_no_key(tmp_path):
         asked = len(server.log)
         again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert "500 in = " in again.stdout
-        in_flight = 4
+        most = 2 * 4  # on their way, and answered at the same moment but not noted yet
         bodies = [entry.body for entry in server.chats()]
-        assert len(bodies) - len(set(bodies)) <= in_flight and asked >= 50
+        assert len(bodies) - len(set(bodies)) <= most and asked >= 50
     texts = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
     assert any('"engine": "openai"' in text for text in texts)
     assert all(KEY not in text for text in [out, err, again.stdout, again.stderr, *texts])

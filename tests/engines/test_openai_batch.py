@@ -17,7 +17,7 @@ from open_instruct.engines.base import Request, Sampling
 sys.path.append(str(Path(__file__).parent))
 from fault_server import fault_server  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("no_garbage")]
 
 KEY = "test-key-5f2c9b7a"
 LIST = "apple fig pear"
