@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -38,7 +39,7 @@ def environment(home, **variables):
 def script(home, name, *arguments, **variables):
     command = ["bash", str(ROOT / "scripts" / "phased" / name), *map(str, arguments)]
     env = environment(home, **variables)
-    return subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +81,20 @@ def test_win_rates_name_what_is_missing(home):
 @pytest.mark.slow
 def test_stopall_lets_a_run_save_and_harms_nobody_else(home, stages):
     output = home / "stopped"
-    bystander = subprocess.Popen(["sleep", "300"])
+    bystander = subprocess.Popen(["sleep", "3600"])
+    run = None
     try:
-        run = started(home, dict(OUTPUT_DIR=output, EPOCHS=5000, SAVE_STEPS=5), output / "1" / "checkpoint-5" / "whole")
+        run = start(home, OUTPUT_DIR=output, EPOCHS=5000, SAVE_STEPS=5)
+        wait_for(run, home, "stopped/1/checkpoint-*/whole")
         done = script(home, "stopall.sh", OUTPUT_DIR=output)
         assert done.returncode == 0 and "the same run.sh goes on" in done.stdout, done.stderr
         assert "by force" not in done.stdout
-        assert run.wait(timeout=30) == 75 and bystander.poll() is None
+        assert run.wait(timeout=120) == 75 and bystander.poll() is None
     finally:
         bystander.kill()
         bystander.wait()
+        if run is not None and run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
     saved = sorted(int(path.parent.name.partition("-")[2]) for path in output.glob("1/checkpoint-*/whole"))
     assert saved[-1] > 5 and not (output / "1" / "model.safetensors").exists()
 
@@ -120,13 +125,17 @@ def test_win_rates_come_of_two_runs_and_a_judge(home):
     assert average["value"] == pytest.approx(100 * (2 + 3 / 2) / 6 - 50)
 
 
-def started(home, variables, until):
-    """A run of run.sh, once the file `until` is there."""
+def start(home, **variables):
+    """A run of run.sh, whose processes are a group of their own and write to `run.log`."""
     command = ["bash", str(ROOT / "scripts" / "phased" / "run.sh"), "--logging_steps", "1"]
-    env = environment(home, **variables)
-    process = subprocess.Popen(command, env=env, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not until.exists():
-        assert process.poll() is None and time.monotonic() < deadline, "it ended, or saved nothing in time"
+    with (home / "run.log").open("w") as log:
+        told = dict(stdout=log, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, env=environment(home, **variables), cwd=home, start_new_session=True, **told)
+
+
+def wait_for(process, home, pattern):
+    """Until there is a file of that pattern. Not one certain checkpoint: only the newest two stay."""
+    deadline = time.monotonic() + 600
+    while not any(home.glob(pattern)):
+        assert process.poll() is None and time.monotonic() < deadline, (home / "run.log").read_text()[-3000:]
         time.sleep(0.05)
-    return process

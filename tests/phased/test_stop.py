@@ -44,14 +44,22 @@ def start(tmp_path):
         process.wait()
 
 
-def ending(tmp_path, folder="run", seconds=10.0):
+def ending(tmp_path, folder="run", seconds=60.0):
     stop.main(stop.Settings(output_dir=str(tmp_path / folder), seconds=seconds))
+
+
+def ended(process):
+    """Also where nobody asks how: not every machine's first process does, and none does at once."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_only_the_run_of_the_folder_ends(tmp_path, start):
     mine, other_run, stranger = start("run"), start("run2"), start(None)
     ending(tmp_path)
-    assert mine.wait(timeout=1) == -signal.SIGTERM
+    assert mine.wait(timeout=30) == -signal.SIGTERM
     time.sleep(0.2)
     assert other_run.poll() is None and stranger.poll() is None
 
@@ -61,16 +69,16 @@ def test_processes_that_a_killed_run_left_behind_end_too(tmp_path, start):
     orphan = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.wait()
-    assert orphan.is_running()
+    assert not ended(orphan)
     ending(tmp_path)
-    orphan.wait(timeout=10)
+    assert ended(orphan)
 
 
 def test_what_does_not_end_by_itself_is_killed(tmp_path, start, capsys):
     process = start("run", STUBBORN, stdout=subprocess.PIPE)
     process.stdout.readline()
     ending(tmp_path, seconds=0.3)
-    assert process.wait(timeout=1) == -signal.SIGKILL
+    assert process.wait(timeout=30) == -signal.SIGKILL
     assert "1 of them by force after 0.3 s" in capsys.readouterr().out
 
 
