@@ -25,6 +25,7 @@ _ROLES_AFTER = {"start": ("system", "user"), "system": ("user",), "user": ("assi
 _CHUNK = 1 << 16
 _EXPECTED = "expected one JSON object a line, or one array of objects"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_AROUND_LINE = len(_BYTE_ORDER_MARK) + len(b"\r\n")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that is a character only together with a second one
 
@@ -265,18 +266,24 @@ class _Source:
         self._raw.close()
 
     def first_line(self, limit: int) -> bytes:
-        """The first line that is not blank, without the byte order mark."""
-        line = self.readline(limit).removeprefix(_BYTE_ORDER_MARK)
+        """The first line that is not blank, without the byte order mark; of an array in one line, its beginning."""
+        line = self._line_or_beginning(limit).removeprefix(_BYTE_ORDER_MARK)
         while line and not line.strip():
             if len(line) > limit:
                 self.refuse_length(self.line, limit)
-            line = self.readline(limit)
+            line = self._line_or_beginning(limit)
+        return line
+
+    def _line_or_beginning(self, limit: int) -> bytes:
+        line = self.readline(min(limit, _CHUNK))
+        if not line.endswith(b"\n") and not line.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"["):
+            line += self._read(self._file.readline, max(0, limit + _AROUND_LINE - len(line)))
         return line
 
     def readline(self, limit: int) -> bytes:
         """The next line with its end, cut off once it is longer than `limit`; b"" at the end of the file."""
         self.line += 1
-        return self._read(self._file.readline, limit + len(_BYTE_ORDER_MARK) + len(b"\r\n"))
+        return self._read(self._file.readline, limit + _AROUND_LINE)
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size`; b"" at the end of the file."""
@@ -367,7 +374,8 @@ class _ArrayText:
 
     def step(self) -> None:
         """Go past the mark that `mark` returned."""
-        self._position += len(self.mark())
+        mark = self.mark()  # which goes over the spaces before it
+        self._position += len(mark)
 
     def mark(self) -> str:
         """The next character that is no space, which is then where we stand; "" at the end of the file."""

@@ -46,6 +46,7 @@ FORMS = {
     "pretty array, byte order mark, Windows": b"\xef\xbb\xbf"
     + json.dumps(ROWS, indent=1).replace("\n", "\r\n").encode(),
     "array after blank lines": b"\n \n" + json.dumps(ROWS).encode() + b"\n \n",
+    "array behind more spaces than are read at a time": b" " * 70_000 + json.dumps(ROWS).encode(),
     "array of tight rows": b"[" + b",".join(json.dumps(row, separators=(",", ":")).encode() for row in ROWS) + b"]",
 }
 
