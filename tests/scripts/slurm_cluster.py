@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "squeue")
@@ -38,6 +39,8 @@ SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=15
+MessageTimeout=60
+BatchStartTimeout=60
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -110,7 +113,7 @@ class SlurmCluster:
         words = self.run("scontrol", "show", "job", job, "--oneliner").split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def wait_for(self, what: str, holds: Callable[[], object], seconds: float = 120) -> None:
+    def wait_for(self, what: str, holds: Callable[[], object], seconds: float = 300) -> None:
         """Until `holds()`.
 
         Raises:
@@ -121,7 +124,7 @@ class SlurmCluster:
             assert time.monotonic() < deadline, f"no {what} after {seconds} s\n{self.last_words()}"
             time.sleep(0.2)
 
-    def wait_for_state(self, job: str, *states: str, seconds: float = 120) -> None:
+    def wait_for_state(self, job: str, *states: str, seconds: float = 300) -> None:
         """Until the job has one of these states. The two minutes that Slurm waits after a requeue are cut short."""
         waits_since = None
 
@@ -165,11 +168,11 @@ class SlurmCluster:
         flags = [f"--{name}-file={self.folder}/munge.{name}" for name in ("key", "pid", "seed")]
         flags += [f"--log-file={self.folder}/munged-own.log", f"--socket={self.folder}/munge.socket"]
         self._daemon("munged", "munged", "--foreground", "--num-threads=10", *flags)
-        self.wait_for("socket of munged", (self.folder / "munge.socket").exists, 20)
+        self.wait_for("socket of munged", (self.folder / "munge.socket").exists, 60)
         self._daemon("slurmctld", "slurmctld", "-D")
         for machine in ("n1", "n2"):
             self.start_machine(machine)
-        self.wait_for("idle machines", self._all_idle, 60)
+        self.wait_for("idle machines", self._all_idle, 180)
 
     def _all_idle(self) -> bool:
         for name, daemon in self._daemons.items():
@@ -184,10 +187,12 @@ class SlurmCluster:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Below those that Linux gives to whoever asks for any, which it might do while a machine is gone; and not those of
+    the first jobs (scripts/cluster/job.sbatch)."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            ports.add(port)
+    return list(ports)

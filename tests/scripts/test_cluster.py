@@ -127,7 +127,7 @@ class Job:
         self.number, name = re.search(r"submitted job (\d+): (\S+)", done.stdout).groups()
         self.log, self.logs = logs / f"{name}-{self.number}.log", logs / f"{name}-{self.number}"
 
-    def ends(self, *states: str, seconds: float = 120) -> None:
+    def ends(self, *states: str, seconds: float = 300) -> None:
         """Wait for its end, which must be one of `states`."""
         over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED")
         self.cluster.wait_for_state(self.number, *over, seconds=seconds)
@@ -205,7 +205,7 @@ def test_requeued_midway_it_goes_on_from_its_checkpoint(cluster, tmp_path, train
         cluster.start_machine("n2")
         # Refused where the machine is back in service by itself, which it may be or not; the job's end tells.
         cluster.run("scontrol", "update", "NodeName=n2", "State=RESUME", check=False)
-    job.ends("COMPLETED", seconds=180)
+    job.ends("COMPLETED")
     assert cluster.job(job.number)["Restarts"] == "1"
     assert (tmp_path / "run/result").read_text() == counted(steps)
     first, again = resumed_at(job.logs / "node0.log")
@@ -293,18 +293,18 @@ def test_miniature_under_zero_3_cancelled_and_requeued_ends_with_the_weights_of_
     finetune = tmp_path / "finetune.sh"
     finetune.write_text(FINETUNE.replace("{root}", str(ROOT)))
     whole = Job(cluster, tmp_path, "--nodes", 2, "--requeue", "--time", "30", finetune, "whole")
-    whole.ends("COMPLETED", seconds=300)
+    whole.ends("COMPLETED")
     assert "2 device(s) under ZeRO-3" in whole.text()
 
     broken = Job(cluster, tmp_path, "--nodes", 2, "--requeue", "--time", "30", finetune, "broken")
     checkpoints = (tmp_path / "broken").glob
-    cluster.wait_for("a checkpoint", lambda: any(checkpoints("checkpoint-*/whole")) or over(broken), 300)
+    cluster.wait_for("a checkpoint", lambda: any(checkpoints("checkpoint-*/whole")) or over(broken))
     cluster.run("scancel", broken.number)
     broken.ends("CANCELLED")
     assert not (tmp_path / "broken/model.safetensors").exists(), "it was cancelled too late"
     saved = max(int(path.parent.name.split("-")[1]) for path in checkpoints("checkpoint-*/whole"))
     cluster.run("scontrol", "requeue", broken.number)
-    broken.ends("COMPLETED", seconds=300)
+    broken.ends("COMPLETED")
     assert f"going on from broken/checkpoint-{saved}" in broken.text()
 
     weights = [safetensors.load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken")]
