@@ -10,7 +10,8 @@ import torch
 import transformers
 from accelerate import PartialState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, gather_object
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
+from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerCallback
 from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 from trl import SFTTrainer
@@ -23,6 +24,7 @@ from open_instruct.training.adapters import adapter_config, load_in_4_bits
 from open_instruct.training.leaks import RefuseLeaks
 from open_instruct.training.packing import PackedRows, real_tokens
 from open_instruct.training.settings import Settings, Training
+from open_instruct.training.shares import BlanksLast, filled_up
 from open_instruct.training.speed import Speed
 
 
@@ -58,11 +60,13 @@ def build_trainer(
     training.dataset_kwargs = {**(training.dataset_kwargs or {}), "skip_prepare_dataset": True}  # they are prepared
     if eval_rows is not None and training.eval_strategy == "no":
         training.eval_strategy = transformers.IntervalStrategy.STEPS
+    devices = training.world_size
+    fill_up = devices > 1 and not training.dataloader_drop_last
     trainer = _Trainer(
         model=model,
         args=training,
-        train_dataset=rows,
-        eval_dataset=None if eval_rows is None else _for_equal_shares(eval_rows, training),
+        train_dataset=filled_up(rows, training.per_device_train_batch_size, devices) if fill_up else rows,
+        eval_dataset=None if eval_rows is None else filled_up(eval_rows, training.per_device_eval_batch_size, devices),
         processing_class=tokenizer,
         callbacks=[MarkWholeCheckpoint(description), _TellLastStep()],
         peft_config=adapter_config(settings),
@@ -72,7 +76,7 @@ def build_trainer(
         trainer.data_collator = PackedRows(tokenizer.pad_token_id)
     if training.packing:
         trainer.add_callback(RefuseLeaks(trainer))
-    trainer.speed = speed
+    trainer.speed, trainer.rows = speed, len(rows)
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(_Bar())
@@ -87,19 +91,6 @@ def _check_split(told: str, kind: DistributedType) -> None:
             f"{told or 'no splitting'} was asked for, and accelerate gives {found or 'none'} ({kind.value}): start it "
             "by `python -m open_instruct.training.launch` or `accelerate launch`, on several processes"
         )
-
-
-def _for_equal_shares(rows: Dataset, training: Training) -> Dataset:
-    """The rows, and as many of which nothing is learned as fill the last batch of every device.
-
-    Devices work in step, and where rows are missing accelerate takes the first ones again: they would count twice.
-    """
-    missing = -len(rows) % (training.per_device_eval_batch_size * training.world_size)
-    blank = {name: [values[:2]] * missing for name, values in rows[0].items()}
-    blank["labels"] = [[-100, -100]] * missing
-    if "seq_lengths" in blank:
-        blank["seq_lengths"] = [[2]] * missing
-    return concatenate_datasets([rows, Dataset.from_dict(blank, features=rows.features)]) if missing else rows
 
 
 def _load_model(settings: Settings, training: Training) -> PreTrainedModel:
@@ -141,6 +132,8 @@ class _Trainer(SFTTrainer):
     that knows how a turn ends, and no model card."""
 
     speed: Speed | None = None
+    rows = 0  # of the training set, without those that fill it up
+    _order: BlanksLast | None = None
 
     def _build_accelerator_args(self, **kwargs) -> dict[str, Any]:
         found = super()._build_accelerator_args(**kwargs)
@@ -158,6 +151,20 @@ class _Trainer(SFTTrainer):
             # over CPUs as well.
             PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
         super().create_accelerator_and_postprocess()
+
+    def get_train_dataloader(self) -> DataLoader:
+        batches = super().get_train_dataloader()
+        if self._order is not None:  # as accelerate does with its own: else the order of a resumed run hears of no epoch
+            batches.set_sampler(self._order)
+        return batches
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        blanks = len(self.train_dataset) - self.rows
+        if not blanks or self.args.train_sampling_strategy != "random":
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        self._order = BlanksLast(self.rows, blanks, seed)
+        return self._order
 
     def get_batch_samples(self, *args, **kwargs):
         self.speed.step_begins()
