@@ -49,29 +49,44 @@ class Chromium:
         os.close(to_browser)
         os.close(from_browser)
         self._left, self._number, self._session = b"", 0, ""
-        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self._ask("Page.enable")
-        self._ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
-        if dark:
-            self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+        self._loaded: set[str] = set()  # documents, by their loader's name
+        try:
+            target = self._ask("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            self._ask("Page.enable")
+            self._ask("Page.setLifecycleEventsEnabled", enabled=True)
+            self._ask(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=height,
+                deviceScaleFactor=1,
+                mobile=width < 600,
+            )
+            if dark:
+                self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> "Chromium":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._browser.terminate()
-        self._browser.wait(timeout=30)
+        try:
+            self._browser.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._browser.kill()
+            self._browser.wait()
         os.close(self._in)
         os.close(self._out)
         self._folder.cleanup()
 
     def open(self, page: Path) -> None:
         """Load a page, to its load event."""
-        self._ask("Page.navigate", url=page.resolve().as_uri())
-        self.until("document.readyState === 'complete'")
+        loader = self._ask("Page.navigate", url=page.resolve().as_uri())["loaderId"]
+        while loader not in self._loaded:  # what is asked before may still be answered by the document that goes
+            self._next()
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression; a promise is waited for.
@@ -132,4 +147,7 @@ class Chromium:
                 raise TimeoutError("the browser does not answer")
             pieces.append(piece)
         message, _, self._left = b"".join(pieces).partition(b"\0")
-        return json.loads(message)
+        found = json.loads(message)
+        if found.get("method") == "Page.lifecycleEvent" and found["params"]["name"] == "load":
+            self._loaded.add(found["params"]["loaderId"])
+        return found
