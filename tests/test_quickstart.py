@@ -29,7 +29,11 @@ def start(script, *arguments, **variables):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=600)
+    try:
+        output, _ = process.communicate(timeout=1800)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     assert process.returncode == 0, output
     return output
 
@@ -72,7 +76,7 @@ def test_quickstart_killed_in_every_stage_goes_on_and_ends_with_table_page_and_f
 def test_quickstart_refuses_the_folder_of_another_seed(tmp_path):
     (tmp_path / "seed").write_text("1\n")
     process = start("scripts/quickstart.sh", OUTPUT=tmp_path, SEED=2)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert f"error: {tmp_path} holds a run with seed 1" in output
 

@@ -29,7 +29,7 @@ def test_the_commands_for_the_miniature_run(tmp_path):
         env={**os.environ, "SIT_ENV": "active", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for folder in ("full", "merged"):

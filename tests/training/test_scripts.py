@@ -34,7 +34,7 @@ def run(script, out, *arguments, **variables):
         cwd=out.parent,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 
