@@ -16,4 +16,5 @@ def small_disk(tmp_path):
     if mounted.returncode:
         pytest.skip(f"needs the right to mount: {mounted.stderr.strip()}")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    # Lazily: what still holds a file there, such as the traceback of a failed test, must not leave it mounted.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
