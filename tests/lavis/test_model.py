@@ -49,6 +49,7 @@ def test_weights_that_train_are_in_float32_beside_frozen_ones_in_bfloat16(world)
 
 
 def test_adapters_train_beside_a_frozen_language_model_and_merge_into_it(world):
+    torch.manual_seed(0)
     model = load_model(world.model(use_lora=True, lora_r=2), torch.float32).eval()  # no dropout
     adapters = {name for name in trained(model) if name.startswith("language_model.")}
     assert adapters and all("lora_" in name for name in adapters)
@@ -70,6 +71,7 @@ def test_adapters_train_beside_a_frozen_language_model_and_merge_into_it(world):
 @pytest.mark.parametrize("arch", ["blip2_vicuna_instruct", "blip2_t5_instruct"])
 def test_frozen_bfloat16_and_trained_float32_meet_under_autocast(arch, world, tmp_path):
     """As on a GPU: nearly the loss of float32, and gradients in float32 for all that trains, adapters too."""
+    torch.manual_seed(0)
     if arch == "blip2_t5_instruct":
         processor = make_processor(image_tokens=4)
         make_model(processor, width=24, layers=1, encoder_decoder=True).save_pretrained(tmp_path)

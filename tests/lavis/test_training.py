@@ -215,6 +215,7 @@ def t5(tmp_path_factory):
     """Settings of a model with an encoder and a decoder, as the FlanT5 models."""
     folder = tmp_path_factory.mktemp("t5")
     processor = make_processor(image_tokens=4)
+    torch.manual_seed(1)
     make_model(processor, width=24, layers=1, encoder_decoder=True).save_pretrained(folder)
     processor.save_pretrained(folder)
     return {"pretrained": str(folder), "arch": "blip2_t5_instruct"}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -52,8 +53,15 @@ def test_it_knows_the_tasks_in_the_formats_of_its_documents():
     assert right >= len(TASKS) - 1
 
 
-def test_the_script_gives_the_same_weights_for_the_same_seed(tmp_path):
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_script_gives_the_same_weights_for_the_same_seed(tmp_path, one_thread):
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
         main(Settings(str(tmp_path / name), steps=3, batch_size=8, seed=seed))
     one, two, other = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two", "other"))
