@@ -164,7 +164,7 @@ def test_two_processes_train_as_one_and_share_the_questions(world, run, tmp_path
     script = tmp_path / "both.py"
     script.write_text(_BOTH.format(tests=str(ROOT / "tests" / "lavis"), world=world, folder=str(tmp_path)))
     launcher = [sys.executable, "-m", "open_instruct.training.launch", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run([*launcher, str(script)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*launcher, str(script)], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 processes on cpu, 12 rows an optimizer step" in done.stdout
     train(world.training(tmp_path / "one", batch_size_train=12, max_steps=2))

@@ -19,7 +19,7 @@ GQA = {"201": {"question": "Is it?", "imageId": "7", "isBalanced": True, "answer
 def run(script, *arguments, cwd=None, **variables):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     return subprocess.run(
-        ["bash", str(LAVIS / script), *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=280
+        ["bash", str(LAVIS / script), *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=900
     )
 
 

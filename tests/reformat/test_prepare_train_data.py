@@ -26,6 +26,7 @@ def prepare(folder, *sources, before="", **variables):
         "TRAIN_DIR": str(folder),
         "TRIES": "4",
         "PAUSE": "0",
+        "RES_OPTIONS": "timeout:2 attempts:1",  # of name servers that do not answer
         **{name: str(value) for name, value in variables.items()},
     }
     return subprocess.run(
@@ -33,7 +34,7 @@ def prepare(folder, *sources, before="", **variables):
         capture_output=True,
         text=True,
         env=environment,
-        timeout=120,
+        timeout=600,
     )
 
 

@@ -57,7 +57,7 @@ def test_a_model_is_asked_and_judged_by_the_names_that_users_type(checkpoint, sh
     command += ["--tasks", "seqeval,alpaca_eval,instruct_vicuna", "--output_dir", output]
     judge = ["--judge", "oracle", "--judge_reference", reference]
     environment = {**one_thread, "SIT_EVAL_DATA": str(data)}
-    done = subprocess.run(list(map(str, command + judge)), capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(list(map(str, command + judge)), capture_output=True, text=True, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr
     for name, kind, lead in (
         ("seqeval", "seqeval", "following"),

@@ -142,7 +142,7 @@ def test_a_greedy_judge_is_asked_again_with_draws(benchmark, monkeypatch):
 
 def judged(predictions, output, *more, **settings):
     command = [*JUDGE, "--kind", "seqeval", "--predictions", predictions, "--output_dir", output, *more]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=100, **settings)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, **settings)
 
 
 @pytest.mark.slow
@@ -162,11 +162,11 @@ def test_killed_and_started_again_no_verdict_is_paid_for_twice(tmp_path, chains,
         process.wait()
         asked = len(server.chats())
         assert 40 <= asked < 120
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert "120 judged" in done.stdout, done.stderr
         assert len(server.chats()) <= 120 + 4 + 4  # those on their way when it was killed, and a batch of answers
         again = len(server.chats())
-        assert subprocess.run(command, capture_output=True, timeout=100).returncode == 0
+        assert subprocess.run(command, capture_output=True, timeout=600).returncode == 0
         assert len(server.chats()) == again
     facts = json.loads((output / "metrics.json").read_text())["judges"]["seqeval"]
     assert facts["requests"] == 120 and facts["tokens_in"] > 0 and facts["tokens_out"] > 0
