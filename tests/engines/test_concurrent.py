@@ -80,6 +80,21 @@ def test_what_was_answered_comes_before_what_was_raised(concurrent):
     assert set(keys) >= set(range(47)) and 50 not in keys
 
 
+def test_what_was_answered_when_ctrl_c_came_is_not_lost(concurrent):
+    """It was paid for."""
+
+    async def answer(request):
+        if request.key == 3:
+            raise KeyboardInterrupt
+        return completion(request)
+
+    keys = []
+    with pytest.raises(KeyboardInterrupt):
+        for done in concurrent.stream(requests(10), answer, in_flight=2):
+            keys.append(done.key)
+    assert keys == [0, 1, 2]
+
+
 def test_an_error_of_the_requests_is_raised(concurrent):
     def broken():
         yield from requests(5)
