@@ -20,7 +20,8 @@ DRAWN = {"codex_humaneval_pass1", "codex_humaneval_pass10", "mbpp_pass1", "mbpp_
 def compare(one: Path, other: Path) -> None:
     print(f"\n{'benchmark':<28}{'items':>7}{'differ':>8}{'metrics':>10}")
     items = differing = 0
-    for name in results.read_run(one):
+    others = results.read_run(other)
+    for name in (name for name in results.read_run(one) if name in others):
         pairs = list(zip(*(results.read_predictions(run / name) for run in (one, other)), strict=True))
         unlike = [mine["id"] for mine, its in pairs if mine["response"] != its["response"]]
         both = [(mine["metrics"], its["metrics"]) for mine, its in pairs]
