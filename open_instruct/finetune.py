@@ -11,7 +11,6 @@ saves a checkpoint and exits with 75. `--config FILE.yaml` sets flags by their n
 
 import json
 import logging
-import os
 import shutil
 import socket
 import sys
@@ -206,14 +205,9 @@ def _refuse_unreadable(path: str) -> None:
 
 
 def _base_digest(model: str) -> str:
-    if _on_hub(model):
+    if checkpoint.on_hub(model):
         return checkpoint.load_tokenizer(model)[1]._commit_hash
     return checkpoint.fingerprint(Path(model))
-
-
-def _on_hub(model: str) -> bool:
-    """Whether `model` can only be meant as a name on the hub: no folder here, and `owner/name`."""
-    return not os.path.exists(model) and model.count("/") == 1 and not model.startswith((".", "/"))
 
 
 def load_tokenizer(settings: Settings) -> tuple[PreTrainedTokenizerBase, int]:
@@ -223,7 +217,7 @@ def load_tokenizer(settings: Settings) -> tuple[PreTrainedTokenizerBase, int]:
         UserError: the base is no whole checkpoint.
     """
     base = settings.model_name_or_path
-    if not _on_hub(base):
+    if not checkpoint.on_hub(base):
         checkpoint.check(Path(base), chat_template=settings.prompt_template == "model")
     tokenizer, _ = checkpoint.load_tokenizer(base)
     if tokenizer.pad_token is None:

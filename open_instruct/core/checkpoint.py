@@ -6,6 +6,7 @@ transformers are imported by what loads.
 
 import hashlib
 import json
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,8 +39,10 @@ def check(folder: Path, chat_template: bool = True) -> None:
     """
     if not folder.is_dir():
         problem = "is a file, not a" if folder.exists() else "no such"
+        fetch = f"; if it is a name on the hub: `hf download {folder} --local-dir FOLDER`, and then that folder"
+        hub = fetch if on_hub(str(folder)) else ""
         raise UserError(
-            f"{folder}: {problem} checkpoint folder. Give the folder that save_pretrained or training wrote."
+            f"{folder}: {problem} checkpoint folder. Give the folder that save_pretrained or training wrote{hub}."
         )
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
@@ -63,6 +66,11 @@ def check(folder: Path, chat_template: bool = True) -> None:
             f"{folder}: the tokenizer has no chat template, so there is no telling how to ask the model. "
             "Take a model that open_instruct.finetune made (it writes one), or put a chat_template.jinja there."
         )
+
+
+def on_hub(model: str) -> bool:
+    """Whether `model` can only be meant as a name on the hub: no folder here, and `owner/name`."""
+    return not os.path.exists(model) and model.count("/") == 1 and not model.startswith((".", "/"))
 
 
 def has_weights(folder: Path) -> bool:

@@ -154,7 +154,7 @@ class _Trainer(SFTTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         batches = super().get_train_dataloader()
-        if self._order is not None:  # as accelerate does with its own: else the order of a resumed run hears of no epoch
+        if self._order is not None:  # as accelerate does with its own: else a resumed run's order hears of no epoch
             batches.set_sampler(self._order)
         return batches
 

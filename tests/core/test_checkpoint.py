@@ -78,8 +78,13 @@ def test_a_shard_that_the_index_lists_must_be_there(whole):
     assert "model-00002-of-00002.safetensors is missing, which model.safetensors.index.json" in refusal(check, whole)
 
 
+WROTE = "Give the folder that save_pretrained or training wrote"
+
+
 def test_a_wrong_path_an_adapter_and_a_parent_folder_are_told_apart(whole, tmp_path):
-    assert "no such checkpoint folder" in refusal(check, tmp_path / "nowhere")
+    assert refusal(check, tmp_path / "nowhere").endswith("no such checkpoint folder. " + WROTE + ".")
+    fetched = "if it is a name on the hub: `hf download owner/name --local-dir FOLDER`, and then that folder."
+    assert refusal(check, Path("owner/name")) == f"owner/name: no such checkpoint folder. {WROTE}; {fetched}"
     assert "is a file, not a checkpoint folder" in refusal(check, whole / "config.json")
     assert "Did you mean one of its folders: whole" in refusal(check, whole.parent)
     (tmp_path / "adapter_config.json").write_text("{}")
