@@ -20,7 +20,7 @@ from open_instruct.core.command import help_field, run
 
 MARK = "SIT_PHASED_RUN"
 _LOOK_SECONDS = 0.2
-_STARTS_WITHIN = 1.0  # seconds until a new process has its environment
+_STARTS_WITHIN = 5.0  # seconds until a new process has its environment
 _KILLED_WITHIN = 10.0  # seconds
 
 
@@ -72,10 +72,10 @@ def running(output_dir: str = "") -> dict[psutil.Process, str]:
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
-    """Its environment, waited for where the system has not given it one yet: between the start of a program and that
-    moment it reads as empty, and a process of the run would be taken for a stranger's."""
-    end = time.monotonic() + _STARTS_WITHIN
-    while not (environment := process.environ()) and process.exe() and time.monotonic() < end:
+    """Its environment, waited for where a young process has none yet: while a program is started it reads as empty,
+    and a process of the run would be taken for a stranger's."""
+    young_until = process.create_time() + _STARTS_WITHIN
+    while not (environment := process.environ()) and process.exe() and time.time() < young_until:
         time.sleep(0.01)
     return environment
 

@@ -149,16 +149,20 @@ def test_answers_that_strain_a_parser_are_taken(text):
 @needs_data
 @pytest.mark.slow
 def test_real_solutions_are_read_in_the_main_forms():
-    module, rows, cases, names = problems(), real(), [], []
-    for row in rows:
+    """HUMANEVAL_FORMS says how many of the five forms each problem takes, in turn."""
+    module, cases, names = problems(), [], []
+    count = int(os.environ.get("HUMANEVAL_FORMS", 2))
+    for number, row in enumerate(real()):
         prompt, body = row["prompt"], row["canonical_solution"]
-        for name, answer in {
+        forms = {
             "body": body,
             "dedented": textwrap.dedent(body),
             "stripped": body.strip(),
             "fenced": f"Sure!\n\n```python\n{prompt}{body}```\n\nIt's simple.",
             "bare": f"Here is the function:\n\n{prompt}{body}\n\nIt's short, isn't it?",
-        }.items():
+        }
+        for place in range(number, number + count):
+            name, answer = list(forms.items())[place % len(forms)]
             names.append((row["task_id"], name))
             cases.append(module.case(row, code_answers.completed(prompt, row["entry_point"], answer)))
     found = sandbox.run(cases, PATIENT)

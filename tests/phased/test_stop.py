@@ -92,9 +92,10 @@ def test_where_nothing_runs_it_says_so(tmp_path, start, capsys):
 
 def test_a_process_that_is_only_starting_is_seen(tmp_path, start):
     """Its environment reads as empty until the system has set it, in about one of six looks right after the start."""
-    for _ in range(50):
-        process = psutil.Process(start("run", ["sleep", "60"]).pid)
-        assert process in stop.running(str(tmp_path / "run"))
+    for _ in range(200):
+        process = start("run", ["sleep", "60"])
+        assert stop._environment(psutil.Process(process.pid))[stop.MARK] == str(tmp_path / "run")
+        process.kill()
 
 
 def test_a_process_without_environment_is_no_run(monkeypatch):
