@@ -61,11 +61,13 @@ def build_trainer(
     if eval_rows is not None and training.eval_strategy == "no":
         training.eval_strategy = transformers.IntervalStrategy.STEPS
     devices = training.world_size
-    fill_up = devices > 1 and not training.dataloader_drop_last
+    filled = rows
+    if devices > 1 and not training.dataloader_drop_last:
+        filled = filled_up(rows, training.per_device_train_batch_size, devices)
     trainer = _Trainer(
         model=model,
         args=training,
-        train_dataset=filled_up(rows, training.per_device_train_batch_size, devices) if fill_up else rows,
+        train_dataset=filled,
         eval_dataset=None if eval_rows is None else filled_up(eval_rows, training.per_device_eval_batch_size, devices),
         processing_class=tokenizer,
         callbacks=[MarkWholeCheckpoint(description), _TellLastStep()],
@@ -76,7 +78,10 @@ def build_trainer(
         trainer.data_collator = PackedRows(tokenizer.pad_token_id)
     if training.packing:
         trainer.add_callback(RefuseLeaks(trainer))
-    trainer.speed, trainer.rows = speed, len(rows)
+    trainer.speed = speed
+    if len(filled) > len(rows) and training.train_sampling_strategy == "random":
+        seed = training.seed if training.data_seed is None else training.data_seed
+        trainer.order = BlanksLast(len(rows), len(filled) - len(rows), seed)
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(_Bar())
@@ -132,8 +137,7 @@ class _Trainer(SFTTrainer):
     that knows how a turn ends, and no model card."""
 
     speed: Speed | None = None
-    rows = 0  # of the training set, without those that fill it up
-    _order: BlanksLast | None = None
+    order: BlanksLast | None = None  # of the training rows; None for transformers' own
 
     def _build_accelerator_args(self, **kwargs) -> dict[str, Any]:
         found = super()._build_accelerator_args(**kwargs)
@@ -154,17 +158,12 @@ class _Trainer(SFTTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         batches = super().get_train_dataloader()
-        if self._order is not None:  # as accelerate does with its own: else a resumed run's order hears of no epoch
-            batches.set_sampler(self._order)
+        if self.order is not None:  # as accelerate does with its own: else a resumed run's order hears of no epoch
+            batches.set_sampler(self.order)
         return batches
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
-        blanks = len(self.train_dataset) - self.rows
-        if not blanks or self.args.train_sampling_strategy != "random":
-            return super()._get_train_sampler(train_dataset)
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self._order = BlanksLast(self.rows, blanks, seed)
-        return self._order
+        return super()._get_train_sampler(train_dataset) if self.order is None else self.order
 
     def get_batch_samples(self, *args, **kwargs):
         self.speed.step_begins()
